@@ -1,0 +1,116 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// One module per folder, and dependencies point one way (docs/architecture.md draws the graph).
+// The sidecar's graph is FoundationEssentials only: one `import Foundation` in it costs 44 MB.
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let nio = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioLocks = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
+func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func executable(_ name: String, _ dependencies: [Target.Dependency], linker: [LinkerSetting] = []) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies, path: "Sources/Executables/\(name)", swiftSettings: settings,
+        linkerSettings: linker)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies + ["Support"], swiftSettings: settings)
+}
+
+let package = Package(
+    name: "holdfast",
+    platforms: [.macOS(.v15)],
+    products: [
+        .executable(name: "holdfast-sidecar", targets: ["holdfast-sidecar"]),
+        .executable(name: "holdfast-supervisor", targets: ["holdfast-supervisor"]),
+        .executable(name: "holdfast-demo-agent", targets: ["holdfast-demo-agent"]),
+        .executable(name: "holdfast", targets: ["holdfast"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // Leaves.
+        .target(name: "CLinux"),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        library("SessionModel", [crypto]),
+        library("Processes", ["CLinux"]),
+
+        // The sidecar, from the disk up.
+        library("Journal", ["SessionModel", "CLinux", crypto, nioLocks]),
+        library("AgentHost", ["SessionModel", "Processes", "CLinux", nio, nioPosix, nioLocks, logging]),
+        library("Agents", ["SessionModel", "AgentHost", logging]),
+        library("Workspace", ["SessionModel", "AgentHost", logging]),
+        library("HTTPServing", ["SessionModel", "CLinux", hummingbird, httpTypes, nio, nioPosix, nioLocks, logging]),
+        library(
+            "Sidecar",
+            [
+                "SessionModel", "Journal", "AgentHost", "Agents", "Workspace", "HTTPServing", "Processes", arguments, hummingbird,
+                httpTypes, nio, nioPosix, nioLocks, logging, lifecycle,
+            ]),
+
+        // The supervisor and the command line.
+        library("Curl", ["CCurl", "CLinux", nioLocks]),
+        library(
+            "Supervisor",
+            [
+                "SessionModel", "Journal", "HTTPServing", "Curl", "Processes", arguments, crypto, grdb, hummingbird, httpTypes,
+                nio,
+                nioLocks, logging, lifecycle,
+            ]),
+        library("Holdfast", ["SessionModel", "Curl", arguments, yams]),
+
+        // An honest demonstration agent, for `make run` and the tests.
+        library("DemoAgent", ["SessionModel", "CLinux"]),
+
+        executable("holdfast-sidecar", ["Sidecar"]),
+        executable("holdfast-supervisor", ["Supervisor"]),
+        executable("holdfast-demo-agent", ["DemoAgent"]),
+        executable("holdfast", ["Holdfast"]),
+
+        // Tests, one target per source target, and their doubles in Tests/Support.
+        .target(
+            name: "Support", dependencies: ["SessionModel", "Processes", "Curl", "CLinux"], path: "Tests/Support",
+            swiftSettings: settings),
+        tests("SessionModel", ["SessionModel"]),
+        tests("Processes", ["Processes"]),
+        tests("Journal", ["Journal", "SessionModel"]),
+        tests("AgentHost", ["AgentHost", "Processes", "SessionModel", logging, nio]),
+        tests("Agents", ["Agents", "AgentHost", "SessionModel"]),
+        tests("Workspace", ["Workspace", "AgentHost", "SessionModel"]),
+        tests("Sidecar", ["Sidecar", "SessionModel", "Journal", "AgentHost", "Curl"]),
+        tests("Curl", ["Curl", nio, nioPosix]),
+        tests("Supervisor", ["Supervisor", "SessionModel", "Curl"]),
+        tests("Holdfast", ["Holdfast", "SessionModel"]),
+        tests("DemoAgent", ["DemoAgent", "SessionModel"]),
+        tests("EndToEnd", ["SessionModel", "Curl", "Journal"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

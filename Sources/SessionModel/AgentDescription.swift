@@ -1,0 +1,106 @@
+/// Which agent a session runs and how: the document that `--agent FILE` names.
+///
+/// ```json
+/// {"driver": "acp", "command": ["holdfast-demo-agent"], "env": {"LANG": "C.UTF-8"}}
+/// ```
+public struct AgentDescription: Sendable, Hashable, Codable {
+    public enum Driver: String, Sendable, Hashable, Codable, CaseIterable {
+        /// The Agent Client Protocol, version 1, over the process's standard streams.
+        case acp
+    }
+
+    /// What happens when the agent asks for permission.
+    public enum Permissions: String, Sendable, Hashable, Codable, CaseIterable {
+        /// Every request is allowed at once: the pod is the boundary.
+        case bypass = "Bypass"
+        /// A person is asked; the turn is `awaitingInput` until then.
+        case ask = "Ask"
+    }
+
+    public var driver: Driver
+    /// The program and its arguments; the program is looked for in PATH.
+    public var command: [String]
+    /// Added to the environment that every agent gets.
+    public var env: [String: String]?
+    /// Default `Bypass`.
+    public var permissions: Permissions?
+    /// The agent's own mode to set after a conversation starts.
+    public var mode: String?
+    /// How long the agent may take to start and to open its conversation. Default 2m.
+    public var startTimeout: TimeSpan?
+
+    public init(
+        driver: Driver, command: [String], env: [String: String]? = nil, permissions: Permissions? = nil, mode: String? = nil,
+        startTimeout: TimeSpan? = nil
+    ) {
+        self.driver = driver
+        self.command = command
+        self.env = env
+        self.permissions = permissions
+        self.mode = mode
+        self.startTimeout = startTimeout
+    }
+
+    /// What is wrong with it, as one sentence; nil when nothing is.
+    public var mistake: String? {
+        if command.isEmpty || command[0].isEmpty { return "agent.command is empty: name the program to run" }
+        if let startTimeout, startTimeout <= .zero { return "agent.startTimeout must be more than zero" }
+        for name in (env ?? [:]).keys where name.isEmpty || name.contains("=") || name.contains("\0") {
+            return "agent.env has a variable named “\(name)”"
+        }
+        return nil
+    }
+}
+
+/// Which working directory a session has: the document that `--workspace FILE` names.
+///
+/// At most one of `pullRequest`, `branch` and `commit` is given; with none, the remote's default branch is checked out.
+public struct WorkspaceDescription: Sendable, Hashable, Codable {
+    /// Any URL or path that git can clone. Without one the workspace is an empty directory.
+    public var repository: String?
+    /// The pull request whose head (`refs/pull/N/head`) is checked out.
+    public var pullRequest: Int?
+    /// A branch to check out. For an issue: made from the default branch when the remote does not have it.
+    public var branch: String?
+    /// A commit to check out, detached.
+    public var commit: String?
+    /// A local clone whose objects may be borrowed (`git clone --reference-if-able --dissociate`).
+    public var mirror: String?
+    /// Run with `sh -c` in the workspace whenever a sidecar starts.
+    public var setupCommand: String?
+    /// How long one git or set-up step may take. Default 10m.
+    public var stepTimeout: TimeSpan?
+
+    public init(
+        repository: String? = nil, pullRequest: Int? = nil, branch: String? = nil, commit: String? = nil, mirror: String? = nil,
+        setupCommand: String? = nil, stepTimeout: TimeSpan? = nil
+    ) {
+        self.repository = repository
+        self.pullRequest = pullRequest
+        self.branch = branch
+        self.commit = commit
+        self.mirror = mirror
+        self.setupCommand = setupCommand
+        self.stepTimeout = stepTimeout
+    }
+
+    /// What is wrong with it, as one sentence; nil when nothing is.
+    public var mistake: String? {
+        let chosen = [pullRequest.map { "pullRequest \($0)" }, branch.map { "branch \($0)" }, commit.map { "commit \($0)" }]
+            .compactMap(\.self)
+        if chosen.count > 1 { return "workspace names \(chosen.joined(separator: " and ")): choose one" }
+        if let first = chosen.first, repository == nil { return "workspace has \(first) but no repository" }
+        if let pullRequest, pullRequest < 1 { return "workspace.pullRequest must be 1 or more" }
+        for (name, value) in [("repository", repository), ("branch", branch), ("commit", commit), ("mirror", mirror)] {
+            guard let value else { continue }
+            if value.isEmpty || value.hasPrefix("-") || value.contains("\0") || value.contains("\n") {
+                return "workspace.\(name) “\(value)” is empty, starts with '-' or has a control character"
+            }
+        }
+        if let commit, commit.utf8.count < 7 || commit.utf8.count > 64 || !commit.allSatisfy(\.isHexDigit) {
+            return "workspace.commit “\(commit)” is not a commit's object name"
+        }
+        if let stepTimeout, stepTimeout <= .zero { return "workspace.stepTimeout must be more than zero" }
+        return nil
+    }
+}

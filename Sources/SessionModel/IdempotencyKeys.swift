@@ -1,0 +1,108 @@
+import Crypto
+import FoundationEssentials
+
+extension KeyDigest {
+    /// The digest of an idempotency key and of the request it came with.
+    public init(key: String, request: TurnRequest) {
+        var hash = SHA256()
+        // Each field with its length before it, so that no two requests hash alike.
+        for field in [
+            request.prompt, request.whenBusy?.rawValue, request.supersedeKey, request.timeout?.description, request.model,
+            request.effort,
+        ] {
+            var length = UInt64(field.map { $0.utf8.count + 1 } ?? 0).littleEndian
+            withUnsafeBytes(of: &length) { hash.update(bufferPointer: $0) }
+            if let field { hash.update(data: Data(field.utf8)) }
+        }
+        self.init(key: Self.hex(SHA256.hash(data: Data(key.utf8))), request: Self.hex(hash.finalize()))
+    }
+
+    private static func hex(_ digest: SHA256.Digest) -> String {
+        let digits = Array("0123456789abcdef".utf8)
+        return String(decoding: digest.prefix(16).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    }
+}
+
+/// The idempotency keys of the last `dedupeWindow`, oldest first: which turn each made, and of which request.
+struct IdempotencyKeys: Sendable, Hashable {
+    private struct Entry: Sendable, Hashable {
+        var request: UInt64
+        var turn: UInt64
+        var at: Int64
+    }
+    private struct Half128: Sendable, Hashable {
+        var high: UInt64
+        var low: UInt64
+        init?(_ hex: String) {
+            guard hex.utf8.count == 32, let high = UInt64(hex.prefix(16), radix: 16), let low = UInt64(hex.suffix(16), radix: 16)
+            else { return nil }
+            self.high = high
+            self.low = low
+        }
+        var hex: String { Self.pad(high) + Self.pad(low) }
+        static func pad(_ word: UInt64) -> String {
+            let digits = String(word, radix: 16)
+            return String(repeating: "0", count: 16 - digits.utf8.count) + digits
+        }
+    }
+
+    private var entries: [Half128: Entry] = [:]
+    /// The keys in the order of their turns; `order[first...]` are live.
+    private var order: [Half128] = []
+    private var first = 0
+
+    var count: Int { entries.count }
+
+    enum Match: Hashable {
+        case new
+        case repeated(TurnID)
+        case mismatch(TurnID)
+    }
+
+    func match(_ digest: KeyDigest) -> Match {
+        guard let key = Half128(digest.key), let entry = entries[key] else { return .new }
+        let turn = TurnID(entry.turn)
+        return entry.request == Half128(digest.request)?.high ? .repeated(turn) : .mismatch(turn)
+    }
+
+    mutating func insert(_ digest: KeyDigest, turn: TurnID, at time: Timestamp) {
+        guard let key = Half128(digest.key), let request = Half128(digest.request) else { return }
+        if entries.updateValue(Entry(request: request.high, turn: turn.ordinal, at: time.milliseconds), forKey: key) == nil {
+            order.append(key)
+        }
+    }
+
+    mutating func expire(before moment: Timestamp) {
+        while first < order.count, let entry = entries[order[first]], entry.at < moment.milliseconds {
+            entries[order[first]] = nil
+            first += 1
+        }
+        if first > 1024, first > order.count / 2 {
+            order.removeFirst(first)
+            first = 0
+        }
+    }
+}
+
+/// In a checkpoint: one string an entry, `key request turn time`.
+extension IdempotencyKeys: Codable {
+    init(from decoder: any Decoder) throws {
+        var container = try decoder.unkeyedContainer()
+        while !container.isAtEnd {
+            let parts = try container.decode(String.self).split(separator: " ")
+            guard parts.count == 4, let key = Half128(String(parts[0])), let request = UInt64(parts[1], radix: 16),
+                let turn = UInt64(parts[2]), let at = Int64(parts[3])
+            else { throw DecodingError.dataCorruptedError(in: container, debugDescription: "not an idempotency key's entry") }
+            entries[key] = Entry(request: request, turn: turn, at: at)
+            order.append(key)
+        }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.unkeyedContainer()
+        for key in order[first...] {
+            guard let entry = entries[key] else { continue }
+            try container.encode("\(key.hex) \(String(entry.request, radix: 16)) \(entry.turn) \(entry.at)")
+        }
+    }
+}
