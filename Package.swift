@@ -17,6 +17,7 @@ let nio = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioLocks = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
 let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
@@ -68,7 +69,7 @@ let package = Package(
         library("AgentHost", ["SessionModel", "Processes", "CLinux", nio, nioPosix, nioLocks, logging]),
         library("Agents", ["SessionModel", "AgentHost", logging]),
         library("Workspace", ["SessionModel", "AgentHost", logging]),
-        library("HTTPServing", ["SessionModel", "CLinux", hummingbird, httpTypes, nio, nioPosix, nioLocks, logging]),
+        library("HTTPServing", ["SessionModel", "CLinux", hummingbird, hummingbirdCore, httpTypes, nio, nioPosix, nioLocks, logging]),
         library(
             "Sidecar",
             [

@@ -1,0 +1,130 @@
+import FoundationEssentials
+import Glibc
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+public import Logging
+import NIOCore
+import NIOPosix
+public import SessionModel
+
+/// One listening address that serves a table of routes.
+///
+/// Header sizes, connections and idle time are bounded; errors are problem+json. A Unix socket is open to this user only, and
+/// needs no token.
+public struct HTTPService: Sendable {
+    public enum Address: Sendable, Hashable {
+        case unix(path: String)
+        /// Port 0 takes a free one.
+        case tcp(host: String, port: Int)
+    }
+
+    /// Who may call.
+    public enum Access: Sendable {
+        /// Whoever can open the socket.
+        case open
+        /// Holders of the bearer token. Paths in `except` are open, for probes.
+        case token(BearerToken, except: Set<String>)
+    }
+
+    let address: Address
+    let access: Access
+    let routes: Routes
+    let logger: Logger
+    let maxConnections: Int
+
+    public init(
+        _ address: Address, access: Access = .open, routes: Routes, maxConnections: Int = 1024, logger: Logger
+    ) {
+        self.address = address
+        self.access = access
+        self.routes = routes
+        self.maxConnections = maxConnections
+        self.logger = logger
+    }
+
+    /// Serves until the task is cancelled.
+    /// - Parameter onListening: called once connections are accepted, with the port for TCP.
+    public func run(onListening: @escaping @Sendable (_ port: Int?) async -> Void = { _ in }) async throws {
+        var decoder = HTTP1Channel.Configuration.DecoderConfiguration()
+        decoder.maxHeaderFieldSize = 16 << 10
+        decoder.maxHeaderListSize = 32 << 10
+        decoder.maxHeaderFieldCount = 100
+        var quiet = logger
+        quiet.logLevel = max(logger.logLevel, .warning)
+        let bindAddress: BindAddress =
+            switch address {
+            case .unix(let path): .unixDomainSocket(path: path)
+            case .tcp(let host, let port): .hostname(host, port: port)
+            }
+        let application = Application(
+            responder: Responder(access: access, routes: routes, logger: logger),
+            server: .http1(configuration: .init(idleTimeout: .seconds(30), httpDecoderConfiguration: decoder)),
+            configuration: ApplicationConfiguration(
+                address: bindAddress, availableConnectionsDelegate: .maximum(maxConnections, logger: quiet)),
+            onServerRunning: { [address] channel in
+                if case .unix(let path) = address { chmod(path, 0o600) }
+                await onListening(channel.localAddress?.port)
+            },
+            logger: quiet)
+        try await application.run()
+    }
+
+    struct Responder: HTTPResponder {
+        typealias Context = CallContext
+        let access: Access
+        let routes: Routes
+        let logger: Logger
+
+        func respond(to request: Request, context: CallContext) async throws -> Response {
+            do {
+                if case .token(let token, let open) = access, !open.contains(request.uri.path),
+                    !token.matches(request.headers[.authorization])
+                {
+                    throw Problem(.unauthorized, "Send the token of this server as “Authorization: Bearer …”.")
+                }
+                let (handler, parameters) = try routes.match(request.method, path: request.uri.path)
+                let response = try await handler(Call(request: request, parameters: parameters, channel: context.channel))
+                return request.method == .head ? response.createHeadResponse() : response
+            } catch let problem as Problem {
+                return .problem(problem)
+            } catch is CancellationError {
+                return .problem(Problem(.notReady, "The server is shutting down."))
+            } catch {
+                logger.error("request failed", metadata: ["path": "\(request.uri.path)", "error": "\(error)"])
+                return .problem(Problem(.internal, "\(error)"))
+            }
+        }
+    }
+}
+
+/// A secret that callers present as `Authorization: Bearer …`.
+public struct BearerToken: Sendable {
+    private let bytes: [UInt8]
+
+    public init(_ text: String) { bytes = Array(text.utf8) }
+
+    /// Reads the token that a file holds, without white space around it.
+    /// - Throws: `Problem`, in words for an operator, when the file is unreadable or has no token.
+    public init(file: String) throws(Problem) {
+        guard let data = try? Data(contentsOf: URL(filePath: file)) else {
+            throw Problem(.invalidRequest, "The token file \(file) cannot be read: \(String(cString: strerror(errno))).")
+        }
+        let text = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isWhitespace).joined()
+        guard text.utf8.count >= 16 else {
+            throw Problem(.invalidRequest, "The token file \(file) holds no token of 16 characters or more.")
+        }
+        self.init(text)
+    }
+
+    /// Compares in a time that does not depend on where the two differ.
+    func matches(_ authorization: String?) -> Bool {
+        guard let authorization, authorization.hasPrefix("Bearer ") else { return false }
+        let given = Array(authorization.utf8.dropFirst(7))
+        var difference = UInt8(given.count == bytes.count ? 0 : 1)
+        for (index, byte) in bytes.enumerated() {
+            difference |= byte ^ (index < given.count ? given[index] : 0)
+        }
+        return difference == 0
+    }
+}

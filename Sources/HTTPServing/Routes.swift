@@ -1,0 +1,74 @@
+public import HTTPTypes
+public import Hummingbird
+import SessionModel
+
+/// The table of an API: method and path pattern to handler. An unknown path is 404, a known path with another method 405.
+///
+/// ```swift
+/// var routes = Routes()
+/// routes.on(.get, "/v1/turns/{id}") { call in try .json(await session.turn(call.parameter("id"))) }
+/// ```
+public struct Routes: Sendable {
+    public typealias Handler = @Sendable (Call) async throws -> Response
+
+    private struct Route: Sendable {
+        var method: HTTPRequest.Method
+        var pattern: [Substring]
+        var handler: Handler
+    }
+
+    private var routes: [Route] = []
+
+    public init() {}
+
+    /// - Parameter pattern: segments separated by slashes; `{name}` matches one segment of any content.
+    public mutating func on(_ method: HTTPRequest.Method, _ pattern: StaticString, _ handler: @escaping Handler) {
+        routes.append(Route(method: method, pattern: "\(pattern)".split(separator: "/").map { Substring($0) }, handler: handler))
+    }
+
+    /// The handler for a request, and what the pattern's names stand for.
+    /// - Throws: `Problem` 404 or 405.
+    func match(_ method: HTTPRequest.Method, path: String) throws(Problem) -> (Handler, [Substring: String]) {
+        let segments = path.split(separator: "/", omittingEmptySubsequences: true)
+        var allowed: [String] = []
+        for route in routes where route.pattern.count == segments.count {
+            guard let parameters = Self.parameters(of: segments, in: route.pattern) else { continue }
+            if route.method == method || (method == .head && route.method == .get) { return (route.handler, parameters) }
+            allowed.append(route.method.rawValue)
+        }
+        guard allowed.isEmpty else {
+            throw Problem(.methodNotAllowed, "\(path) takes \(allowed.joined(separator: ", ")), not \(method.rawValue).")
+        }
+        throw Problem(.notFound, "There is nothing at \(path); docs/openapi.yaml lists the paths.")
+    }
+
+    /// - Returns: nil for an escape that is cut off or not hexadecimal, and for bytes that are not UTF-8.
+    static func percentDecoded(_ segment: Substring) -> String? {
+        guard segment.utf8.contains(UInt8(ascii: "%")) else { return String(segment) }
+        var bytes: [UInt8] = []
+        var rest = segment.utf8[...]
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                bytes.append(byte)
+                continue
+            }
+            guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else { return nil }
+            bytes.append(value)
+            rest = rest.dropFirst(2)
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+
+    private static func parameters(of segments: [Substring], in pattern: [Substring]) -> [Substring: String]? {
+        var parameters: [Substring: String] = [:]
+        for (segment, part) in zip(segments, pattern) {
+            if part.hasPrefix("{") {
+                guard let value = percentDecoded(segment) else { return nil }
+                parameters[part.dropFirst().dropLast()] = value
+            } else if part != segment {
+                return nil
+            }
+        }
+        return parameters
+    }
+}
