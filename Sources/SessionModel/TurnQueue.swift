@@ -22,6 +22,8 @@ public struct TurnQueue: Sendable, Hashable {
     /// The last ended turns, oldest first, at most ``recentLimit``.
     public private(set) var recent: [Turn] = []
     public private(set) var lastOrdinal: UInt64 = 0
+    /// All prompts in `live`, bytes.
+    private var liveBytes = 0
     public private(set) var ended = TurnCounts()
     public private(set) var usage = Usage()
     public private(set) var epoch: UInt32 = 0
@@ -167,7 +169,7 @@ extension TurnQueue {
 
     /// A live or recently ended turn, with its place in the queue.
     public func turn(_ id: TurnID) -> Turn? {
-        if let index = live.firstIndex(where: { $0.id == id }) { return placed(index) }
+        if let index = index(of: id) { return placed(index) }
         return recent.last { $0.id == id }
     }
 
@@ -359,9 +361,9 @@ extension TurnQueue {
             )
         }
         let superseded = request.whenBusy == .supersede ? live.filter { $0.supersedeKey == request.supersedeKey } : []
-        let staying = queued.filter { turn in !superseded.contains { $0.id == turn.id } }
-        guard staying.count < limits.maxQueuedTurns,
-            staying.isEmpty || staying.reduce(bytes, { $0 + $1.promptBytes }) <= limits.maxQueuedBytes
+        let leaving = superseded.filter { $0.state == .queued }
+        guard queued.count - leaving.count < limits.maxQueuedTurns,
+            liveBytes - leaving.reduce(0, { $0 + $1.promptBytes }) + bytes <= limits.maxQueuedBytes
         else {
             return .refused(
                 Problem(
@@ -377,7 +379,7 @@ extension TurnQueue {
     }
 
     private mutating func cancel(_ id: TurnID, _ reason: EndReason, at now: Timestamp, _ effects: inout [Effect]) -> Reply {
-        guard let turn = live.first(where: { $0.id == id }) else {
+        guard let turn = index(of: id).map({ live[$0] }) else {
             guard id.ordinal <= lastOrdinal else {
                 return .refused(Problem(.notFound, "There is no turn \(id) in this session."))
             }
@@ -503,6 +505,7 @@ extension TurnQueue {
             guard let id, id.ordinal > lastOrdinal else { return }
             lastOrdinal = id.ordinal
             live.append(Turn(id: id, request: queued.request, createdAt: time))
+            liveBytes += queued.request.prompt.utf8.count
             if let key = queued.key { keys.insert(key, turn: id, at: time) }
         case .turnDispatched:
             update(id) {
@@ -522,7 +525,7 @@ extension TurnQueue {
         case .cancelRequested:
             update(id) { $0.cancelRequested = true }
         case .turnEnded(let end):
-            guard let index = live.firstIndex(where: { $0.id == id }) else { return }
+            guard let id, let index = index(of: id) else { return }
             if live[index].state != .queued {
                 stopping = nil
                 turnDeadline = nil
@@ -530,6 +533,7 @@ extension TurnQueue {
                 lastEnd = time
             }
             var turn = live.remove(at: index)
+            liveBytes -= turn.promptBytes
             turn.state = end.state
             turn.endedAt = time
             turn.reason = end.reason
@@ -564,8 +568,19 @@ extension TurnQueue {
     }
 
     private mutating func update(_ id: TurnID?, _ change: (inout Turn) -> Void) {
-        guard let index = live.firstIndex(where: { $0.id == id }) else { return }
+        guard let id, let index = index(of: id) else { return }
         change(&live[index])
+    }
+
+    /// Live turns are in the order of their ids.
+    private func index(of id: TurnID) -> Int? {
+        var low = 0
+        var high = live.count
+        while low < high {
+            let middle = (low + high) / 2
+            if live[middle].id < id { low = middle + 1 } else { high = middle }
+        }
+        return low < live.count && live[low].id == id ? low : nil
     }
 
     private mutating func count(_ end: TurnEnded) {
@@ -618,6 +633,7 @@ extension TurnQueue {
     public init(_ checkpoint: Checkpoint, limits: TurnLimits = TurnLimits()) {
         self.init(limits: limits)
         live = checkpoint.live
+        liveBytes = live.reduce(0) { $0 + $1.promptBytes }
         recent = checkpoint.recent
         lastOrdinal = checkpoint.lastOrdinal
         ended = checkpoint.ended

@@ -1,0 +1,109 @@
+import FoundationEssentials
+import SessionModel
+
+/// A file of the journal, `transcript/00000000000000000001.jsonl`, named by the first sequence number it holds.
+///
+/// Its first line is a header with a checkpoint; every other line is an event. A segment has one writing epoch.
+enum Segment {
+    static func name(first: UInt64) -> String {
+        let digits = String(first)
+        return String(repeating: "0", count: 20 - digits.utf8.count) + digits + ".jsonl"
+    }
+
+    static func first(ofName name: String) -> UInt64? {
+        guard name.utf8.count == 26, name.hasSuffix(".jsonl") else { return nil }
+        return UInt64(name.prefix(20))
+    }
+
+    struct Header: Codable {
+        struct Identity: Codable {
+            var format: Int
+            var journal: String
+            var epoch: UInt32
+            var first: UInt64
+            /// The last turn that was accepted before this segment: finds an old turn without reading everything.
+            var lastTurn: UInt64
+            var time: Timestamp
+        }
+        var segment: Identity
+        var checkpoint: TurnQueue.Checkpoint
+
+        /// The header's line with its newline.
+        func line() throws -> [UInt8] {
+            var bytes: [UInt8] = []
+            let text = try JSON.encode(self)
+            bytes.append(contentsOf: text.dropLast())
+            EventLine.seal(&bytes, from: 0)
+            return bytes
+        }
+
+        /// Nil when the line is damaged.
+        init?(line: ArraySlice<UInt8>) {
+            guard line.withUnsafeBytes(EventLine.isIntact), let header = try? JSON.decode(Header.self, from: Data(line)) else {
+                return nil
+            }
+            self = header
+        }
+
+        init(segment: Identity, checkpoint: TurnQueue.Checkpoint) {
+            self.segment = segment
+            self.checkpoint = checkpoint
+        }
+    }
+
+    static let format = 1
+}
+
+/// What of a segment can be read: the header, the intact events in order, and where the damage is.
+struct SegmentScan {
+    struct Damage: Equatable {
+        /// Bytes of the file.
+        var range: Range<Int>
+        /// The last intact sequence number before it, and the first after it.
+        var after: UInt64
+        var before: UInt64?
+    }
+
+    var header: Segment.Header?
+    var events: [EventLine] = []
+    var damage: [Damage] = []
+    /// The first byte of the part that was being written when the writer died, and never acknowledged.
+    var tornFrom: Int?
+
+    /// - Parameter first: the sequence number the segment's name promises.
+    init(_ bytes: [UInt8], first: UInt64) {
+        var position = 0
+        var last = first - 1
+        var bad: Int?
+        var ends: [Int] = []
+        while position < bytes.count {
+            let end = bytes[position...].firstIndex(of: UInt8(ascii: "\n")) ?? bytes.count
+            let line = bytes[position..<end]
+            if position == 0, let header = Segment.Header(line: line) {
+                self.header = header
+            } else if end < bytes.count, let event = EventLine(line), event.sequence > last,
+                event.sequence == last + 1 || bad != nil
+            {
+                if let start = bad {
+                    damage.append(Damage(range: start..<position, after: last, before: event.sequence))
+                    bad = nil
+                }
+                events.append(event)
+                ends.append(end + 1)
+                last = event.sequence
+            } else if bad == nil {
+                bad = position
+            }
+            position = end + 1
+        }
+        if let bad { damage.append(Damage(range: bad..<bytes.count, after: last, before: nil)) }
+        // A line that no later line calls synced was never acknowledged: from the first such damage on, the file is torn.
+        let synced = max(events.map(\.synced).max() ?? 0, first - 1)
+        // A damaged header is never a torn one: a segment gets its name only when its header is on disk.
+        if let torn = damage.firstIndex(where: { $0.after >= synced && $0.range.lowerBound > 0 }) {
+            tornFrom = damage[torn].range.lowerBound
+            events.removeAll { $0.sequence > damage[torn].after }
+            damage.removeSubrange(torn...)
+        }
+    }
+}

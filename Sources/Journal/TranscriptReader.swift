@@ -1,0 +1,181 @@
+import FoundationEssentials
+public import SessionModel
+
+/// Reads a transcript's files forward from a cursor, with or without a writer at work on them.
+///
+/// It keeps one file open and at most one chunk in memory, however long the transcript is.
+public final class TranscriptReader {
+    public enum Item: Sendable, Hashable {
+        case event(EventLine)
+        /// Events that are damaged or missing; reading goes on after them.
+        case gap(JournalGap)
+    }
+
+    private let directory: String
+    private let files: any FileLayer
+    private var segment: (first: UInt64, file: any File)?
+    private var offset = 0
+    private var chunk: [UInt8] = []
+    /// Where the next line begins in `chunk`.
+    private var position = 0
+    private var atHeader = false
+    private var last: UInt64
+    private var damaged = false
+
+    public static let chunkSize = 64 << 10
+
+    /// - Parameters:
+    ///   - state: the session's state directory; the segments are under `transcript/` in it.
+    ///   - after: the last sequence number already seen; 0 to read from the beginning.
+    public init(state: String, after: UInt64, files: any FileLayer = PosixFileLayer()) {
+        directory = state + "/transcript"
+        self.files = files
+        last = after
+    }
+
+    deinit { segment?.file.close() }
+
+    /// The journal's id and its last event, as its files tell; nil when there is no journal.
+    public static func identity(state: String, files: any FileLayer = PosixFileLayer()) throws(FileError) -> String? {
+        let directory = state + "/transcript"
+        for first in try segments(directory, files).reversed() {
+            if let header = try header(of: first, directory, files) { return header.segment.journal }
+        }
+        return nil
+    }
+
+    /// The next items in order, about `limit` bytes of them; empty when there is none up to sequence number `end`.
+    public func next(upTo end: UInt64 = .max, limit: Int = chunkSize) throws(FileError) -> [Item] {
+        var items: [Item] = []
+        var size = 0
+        while size < limit, last < end {
+            guard let line = try nextLine() else { break }
+            if atHeader {
+                atHeader = false
+                if line.first != UInt8(ascii: "{") || line.withUnsafeBytes({ EventLine.sequence(atHeadOf: $0) }) != nil {
+                    damaged = true
+                }
+                continue
+            }
+            if let sequence = line.withUnsafeBytes({ EventLine.sequence(atHeadOf: $0) }), sequence <= last, !damaged { continue }
+            guard let event = EventLine(line), event.sequence > last else {
+                damaged = true
+                continue
+            }
+            guard event.sequence <= end else {
+                // Written but not yet durable: nobody may see it. It is read again when it is.
+                position -= line.count + 1
+                break
+            }
+            if let gap = gap(before: event.sequence) { items.append(.gap(gap)) }
+            last = event.sequence
+            items.append(.event(event))
+            size += event.bytes.count
+        }
+        return items
+    }
+
+    private func gap(before sequence: UInt64) -> JournalGap? {
+        defer { damaged = false }
+        guard sequence > last + 1 else { return nil }
+        return JournalGap(
+            from: last + 1, to: sequence - 1, file: Segment.name(first: segment?.first ?? sequence),
+            reason: "the lines are damaged or missing")
+    }
+
+    /// The next whole line without its newline; nil at the end of what is there.
+    private func nextLine() throws(FileError) -> ArraySlice<UInt8>? {
+        if segment == nil {
+            let segments = try Self.segments(directory, files)
+            guard let first = segments.last(where: { $0 <= last + 1 }) ?? segments.first else { return nil }
+            try open(first)
+        }
+        while true {
+            if let end = chunk[position...].firstIndex(of: UInt8(ascii: "\n")) {
+                defer { position = end + 1 }
+                return chunk[position..<end]
+            }
+            chunk.removeFirst(position)
+            position = 0
+            let filled = chunk.count
+            let size = max(Self.chunkSize, filled)
+            guard let file = segment?.file else { return nil }
+            chunk.append(contentsOf: repeatElement(0, count: size))
+            let count = try file.read(into: &chunk, from: filled, at: offset)
+            chunk.removeLast(size - count)
+            offset += count
+            if count == 0, try !openNext() { return nil }
+        }
+    }
+
+    /// Goes on to the segment after the present one; false when there is none yet.
+    private func openNext() throws(FileError) -> Bool {
+        guard let present = segment?.first, let next = try Self.segments(directory, files).first(where: { $0 > present }) else {
+            return false
+        }
+        try open(next)
+        return true
+    }
+
+    private func open(_ first: UInt64) throws(FileError) {
+        segment?.file.close()
+        segment = nil
+        segment = (first, try files.open(directory + "/" + Segment.name(first: first), .read))
+        offset = 0
+        chunk.removeAll()
+        position = 0
+        atHeader = true
+    }
+
+    static func segments(_ directory: String, _ files: any FileLayer) throws(FileError) -> [UInt64] {
+        try files.list(directory).compactMap(Segment.first(ofName:)).sorted()
+    }
+
+    static func header(of first: UInt64, _ directory: String, _ files: any FileLayer) throws(FileError) -> Segment.Header? {
+        let reader = TranscriptReader(segment: first, directory: directory, files: files)
+        try reader.open(first)
+        return try reader.nextLine().flatMap { Segment.Header(line: $0) }
+    }
+
+    private init(segment first: UInt64, directory: String, files: any FileLayer) {
+        self.directory = directory
+        self.files = files
+        last = first - 1
+    }
+}
+
+// MARK: - Turns of long ago
+
+extension TranscriptReader {
+    /// A turn as its events tell it, from however long ago: found by the segments' headers, then read forward to its end.
+    ///
+    /// - Parameter end: the last sequence number that may be shown.
+    /// - Returns: nil when the journal has no such turn or its beginning is damaged.
+    public static func turn(
+        _ id: TurnID, state: String, upTo end: UInt64, files: any FileLayer = PosixFileLayer()
+    ) throws(FileError) -> Turn? {
+        let directory = state + "/transcript"
+        var candidates = try segments(directory, files)
+        // The last segment that begins before the turn was accepted.
+        while candidates.count > 1 {
+            let middle = candidates.count / 2
+            guard let header = try header(of: candidates[middle], directory, files) else {
+                candidates.remove(at: middle)
+                continue
+            }
+            candidates = Array(header.segment.lastTurn < id.ordinal ? candidates[middle...] : candidates[..<middle])
+        }
+        guard let first = candidates.first else { return nil }
+        let reader = TranscriptReader(state: state, after: first - 1, files: files)
+        var queue = TurnQueue()
+        while true {
+            let items = try reader.next(upTo: end)
+            if items.isEmpty { return queue.turn(id) }
+            for case .event(let line) in items where line.turn == id && line.type.hasPrefix("turn.") {
+                guard let event = try? line.event() else { continue }
+                queue.apply(event)
+                if line.type == "turn.ended" { return queue.turn(id) }
+            }
+        }
+    }
+}
