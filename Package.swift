@@ -91,7 +91,7 @@ let package = Package(
         // An honest demonstration agent, for `make run` and the tests.
         library("DemoAgent", ["SessionModel", "CLinux"]),
 
-        executable("holdfast-sidecar", ["Sidecar"]),
+        executable("holdfast-sidecar", ["Sidecar", "AgentHost"]),
         executable("holdfast-supervisor", ["Supervisor"]),
         executable("holdfast-demo-agent", ["DemoAgent"]),
         executable("holdfast", ["Holdfast"]),

@@ -17,6 +17,8 @@ public protocol ProcessHost: Sendable {
 }
 
 /// A process of a ``ProcessHost``.
+///
+/// Letting go of it does not end the process; what it prints from then on is thrown away, so that it does not block.
 public protocol HostedProcess: Sendable {
     var pid: Int32 { get }
 
@@ -33,7 +35,8 @@ public protocol HostedProcess: Sendable {
     /// Sends a signal to the process's session's process group.
     func signal(_ number: Int32) async
 
-    /// How it ended. Returns when the process itself has exited; its output may still be read.
+    /// How it ended. Returns when the process itself has exited; its output may still be read. If the calling task is cancelled
+    /// it returns ``ExitStatus/lost`` at once.
     func exit() async -> ExitStatus
 }
 
@@ -110,6 +113,8 @@ public struct HostError: Error, Sendable, Hashable {
         case timeout
         /// The host did not prove itself, or spoke another version.
         case refused
+        /// The calling task was cancelled.
+        case cancelled
     }
     public var code: Code
     /// What was tried, what happened, and what to do.

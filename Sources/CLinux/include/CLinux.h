@@ -22,3 +22,33 @@ int clinux_term_signal(int status);
 
 /// Reserves disk blocks beyond the end of a file without changing its size (FALLOC_FL_KEEP_SIZE). 0 or -1 with errno.
 int clinux_reserve(int fd, off_t offset, off_t length);
+
+/// A descriptor that names one process for good, whatever becomes of its number. -1 with errno. Readable once it has exited.
+int clinux_pidfd_open(pid_t pid);
+/// Sends a signal to the process a pidfd names. 0 or -1 with errno.
+int clinux_pidfd_signal(int pidfd, int signal);
+
+/// Blocks the `count` signals in this thread and returns a non-blocking descriptor that reports them, or -1 with errno.
+int clinux_signal_descriptor(const int *signals, size_t count);
+/// The next signal that arrived at such a descriptor, or 0 when there is none.
+int clinux_next_signal(int fd);
+
+/// A non-blocking counter that one thread raises to wake another out of poll(2), or -1 with errno.
+int clinux_wake_descriptor(void);
+
+/// The user and process at the other end of a Unix socket, as they were when it connected. 0 or -1 with errno.
+int clinux_peer(int socket, uid_t *user, pid_t *process);
+
+/// A pipe whose both ends are closed on exec. 0 or -1 with errno.
+int clinux_pipe(int ends[2]);
+/// Accepts a connection; its descriptor is non-blocking and closed on exec. -1 with errno.
+int clinux_accept(int listener);
+
+#define CLINUX_MOST_DESCRIPTORS 16
+#define CLINUX_SAME_GROUP 0
+#define CLINUX_NEW_GROUP 1
+#define CLINUX_NEW_SESSION 2
+/// posix_spawn(3) with default signal handling and exactly `count` descriptors (at most CLINUX_MOST_DESCRIPTORS): number `i`
+/// of the child is `descriptors[i]` of this process, or /dev/null if that is -1. `directory` may be NULL. 0 or an errno.
+int clinux_spawn(pid_t *pid, const char *path, char *const argv[], char *const envp[], const char *directory,
+                 const int *descriptors, int count, int grouping);

@@ -1,0 +1,122 @@
+import Glibc
+
+/// Ends processes and everything below them: SIGTERM, and SIGKILL after a grace time, again and again until none is alive.
+///
+/// It never ends this process or one of its ancestors, and never a process that merely has the pid of one that has ended.
+/// ``step()`` does not block and is for an event loop; ``end(_:grace:within:)`` waits.
+public struct ProcessSweep {
+    /// Which processes to end; all that satisfy any of these, and all their descendants.
+    public struct Targets: Sendable {
+        /// Descendants of this process, itself not included.
+        public var descendantsOf: Int32?
+        /// Processes whose environment has this `NAME=VALUE`.
+        public var marker: String?
+        /// Orphans that this process adopted as a subreaper.
+        public var adopted: Bool
+
+        public init(descendantsOf: Int32? = nil, marker: String? = nil, adopted: Bool = false) {
+            self.descendantsOf = descendantsOf
+            self.marker = marker
+            self.adopted = adopted
+        }
+
+        /// Those that are alive now.
+        public func find() -> [ProcessEntry] {
+            let entries = ProcessEntry.all()
+            var found: [Int32: ProcessEntry] = [:]
+            if let descendantsOf {
+                for entry in ProcessEntry.closure(of: [descendantsOf], in: entries) { found[entry.pid] = entry }
+            }
+            if adopted {
+                for entry in Child.adopted() { found[entry.pid] = entry }
+            }
+            let protected = Self.selfAndAncestors(in: entries)
+            if let marker {
+                for entry in entries where found[entry.pid] == nil && !protected.contains(entry.pid) && entry.carries(marker) {
+                    found[entry.pid] = entry
+                }
+            }
+            for entry in ProcessEntry.closure(of: Set(found.keys).subtracting(protected), in: entries) {
+                found[entry.pid] = entry
+            }
+            return found.values.filter { $0.isAlive && !protected.contains($0.pid) }
+        }
+
+        private static func selfAndAncestors(in entries: [ProcessEntry]) -> Set<Int32> {
+            let parents = Dictionary(entries.map { ($0.pid, $0.parent) }, uniquingKeysWith: { first, _ in first })
+            var pids: Set<Int32> = []
+            var pid = getpid()
+            while pid > 0, pids.insert(pid).inserted { pid = parents[pid] ?? 0 }
+            return pids
+        }
+    }
+
+    private let targets: Targets
+    private var killAt: ContinuousClock.Instant
+    /// Those that have got their SIGTERM.
+    private var told: Set<ProcessEntry.Identity> = []
+
+    public init(_ targets: Targets, grace: Duration) {
+        self.targets = targets
+        killAt = .now + grace
+    }
+
+    /// SIGKILL no later than this from now.
+    public mutating func shortenGrace(to grace: Duration) { killAt = min(killAt, .now + grace) }
+
+    /// The grace time is over: whatever still lives is being killed.
+    public var isKilling: Bool { ContinuousClock.now >= killAt }
+
+    /// Looks once, and signals what it finds.
+    /// - Returns: the processes that were alive.
+    @discardableResult public mutating func step() -> [ProcessEntry] {
+        guard isKilling else {
+            let alive = targets.find()
+            for entry in alive where told.insert(entry.identity).inserted {
+                entry.signal(SIGTERM)
+                entry.signal(SIGCONT)  // A stopped process would not notice.
+            }
+            return alive
+        }
+        // Whoever forks faster than it is looked for is looked for again at once, within reason.
+        var alive = targets.find()
+        var seen: Set<ProcessEntry.Identity> = []
+        for _ in 0..<100 {
+            let new = alive.filter { seen.insert($0.identity).inserted }
+            if new.isEmpty { break }
+            for entry in new { entry.signal(SIGKILL) }
+            alive = targets.find()
+        }
+        return alive
+    }
+
+    /// Ends the targets. It returns when two looks in a row have found none alive, or at the deadline.
+    /// - Returns: what is still alive; empty if all is well.
+    public static func end(_ targets: Targets, grace: Duration, within limit: Duration) -> [ProcessEntry] {
+        let deadline = ContinuousClock.now + limit
+        var sweep = ProcessSweep(targets, grace: grace)
+        var quiet = 0
+        while true {
+            let alive = sweep.step()
+            if targets.adopted { Child.reapAdopted() }
+            quiet = alive.isEmpty ? quiet + 1 : 0
+            if quiet == 2 || ContinuousClock.now >= deadline { return alive }
+            usleep(alive.isEmpty ? 1000 : 10_000)
+        }
+    }
+}
+
+extension ProcessEntry {
+    /// What tells a process from a later one with the same pid.
+    public struct Identity: Sendable, Hashable {
+        public var pid: Int32
+        public var startTime: UInt64
+
+        public init(pid: Int32, startTime: UInt64) {
+            self.pid = pid
+            self.startTime = startTime
+        }
+    }
+
+    public var identity: Identity { Identity(pid: pid, startTime: startTime) }
+}
