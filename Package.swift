@@ -98,7 +98,7 @@ let package = Package(
 
         // Tests, one target per source target, and their doubles in Tests/Support.
         .target(
-            name: "Support", dependencies: ["SessionModel", "Processes", "Curl", "CLinux"], path: "Tests/Support",
+            name: "Support", dependencies: ["SessionModel", "AgentHost", "Processes", "Curl", "CLinux"], path: "Tests/Support",
             swiftSettings: settings),
         tests("SessionModel", ["SessionModel"]),
         tests("Processes", ["Processes"]),

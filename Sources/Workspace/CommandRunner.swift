@@ -1,0 +1,105 @@
+import AgentHost
+import SessionModel
+
+/// Runs one command to its end through the agent host: with a deadline, bounded output, and no input.
+struct CommandRunner: Sendable {
+    let host: any ProcessHost
+    let timeout: TimeSpan
+
+    /// How long a command may take to end after SIGTERM before it gets SIGKILL.
+    static let grace = Duration.seconds(5)
+    /// How long output is waited for after the command has exited. A process that it left behind may hold the pipes for ever.
+    static let drain = Duration.seconds(2)
+
+    struct Result: Sendable {
+        var exit: ExitStatus
+        var stdout: BoundedOutput
+        var stderr: BoundedOutput
+        /// The deadline passed and the command was stopped.
+        var timedOut: Bool
+        /// The standard output came to its end, and all of it was seen.
+        var complete: Bool
+    }
+
+    /// - Parameter consume: gets all of the standard output as it arrives.
+    /// - Throws: ``HostError`` when the host cannot start it, and `CancellationError` after the command was stopped because the
+    ///   calling task was cancelled.
+    func run(_ spec: ProcessSpec, consume: (@Sendable ([UInt8]) async -> Void)? = nil) async throws -> Result {
+        try Task.checkCancellation()
+        let process = try await host.start(spec)
+        await process.closeInput()
+
+        let stdout = Collector(process.stdout, consume: consume)
+        let stderr = Collector(process.stderr)
+        let deadline = Task {
+            try? await Task.sleep(for: timeout.duration)
+            guard !Task.isCancelled else { return false }
+            await stop(process)
+            return true
+        }
+        let exit = await withTaskCancellationHandler {
+            await process.exit()
+        } onCancel: {
+            Task { await stop(process) }
+        }
+        deadline.cancel()
+        let timedOut = await deadline.value
+        try Task.checkCancellation()
+        let complete = await stdout.ends(within: Self.drain)
+        _ = await stderr.ends(within: Self.drain)
+        return Result(
+            exit: exit, stdout: await stdout.collected, stderr: await stderr.collected, timedOut: timedOut, complete: complete)
+    }
+
+    /// Ends the process's group: SIGTERM, and SIGKILL when that was not enough.
+    private func stop(_ process: any HostedProcess) async {
+        await process.signal(15)
+        let ended = Task {
+            _ = await process.exit()
+        }
+        let kill = Task {
+            try? await Task.sleep(for: Self.grace)
+            if !Task.isCancelled { await process.signal(9) }
+        }
+        await ended.value
+        kill.cancel()
+    }
+}
+
+/// Reads one stream to its end, and goes on reading when nobody waits any more, so that what a command leaves behind never blocks
+/// on a full pipe.
+private actor Collector {
+    private(set) var collected = BoundedOutput()
+    private let ended: AsyncStream<Never>
+
+    init(_ output: ProcessOutput, consume: (@Sendable ([UInt8]) async -> Void)? = nil) {
+        let (stream, continuation) = AsyncStream.makeStream(of: Never.self)
+        ended = stream
+        Task {
+            for await chunk in output {
+                await self.append(chunk)
+                await consume?(chunk)
+            }
+            continuation.finish()
+        }
+    }
+
+    private func append(_ chunk: [UInt8]) { collected.append(chunk) }
+
+    /// Whether the stream came to its end in time.
+    func ends(within limit: Duration) async -> Bool {
+        await withTaskGroup { group in
+            group.addTask { [ended] in
+                for await _ in ended {}
+                return !Task.isCancelled
+            }
+            group.addTask {
+                try? await Task.sleep(for: limit)
+                return false
+            }
+            let first = await group.next() ?? false
+            group.cancelAll()
+            return first
+        }
+    }
+}

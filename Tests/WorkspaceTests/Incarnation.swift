@@ -1,0 +1,34 @@
+import AgentHost
+import SessionModel
+import Support
+import Workspace
+
+/// One incarnation of a session on a fixture's repository, and what its workspace reported.
+struct Incarnation {
+    let workspace: Workspace
+    let host = GitProcessHost()
+    private let steps = Steps()
+
+    init(_ fixture: GitFixture, _ description: WorkspaceDescription, environment: [String: String] = [:]) {
+        workspace = Workspace(
+            description, directory: fixture.checkout, host: host,
+            environment: fixture.environment.merging(environment) { $1 })
+    }
+
+    /// - Returns: the notes for the agent.
+    @discardableResult
+    func prepare() async throws(WorkspaceError) -> [String] {
+        await steps.clear()
+        return try await workspace.prepare { [steps] step in await steps.append(step) }
+    }
+
+    /// Of the last ``prepare()``.
+    var reported: [WorkspaceStep] { get async { await steps.all } }
+    var kinds: [WorkspaceStep.Step] { get async { await steps.all.map(\.step) } }
+
+    private actor Steps {
+        var all: [WorkspaceStep] = []
+        func append(_ step: WorkspaceStep) { all.append(step) }
+        func clear() { all = [] }
+    }
+}
