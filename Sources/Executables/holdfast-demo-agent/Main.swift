@@ -1,1 +1,6 @@
-@main struct Main { static func main() async {} }
+import DemoAgent
+
+@main
+struct Main {
+    static func main() async { await DemoAgent.main(CommandLine.arguments) }
+}
