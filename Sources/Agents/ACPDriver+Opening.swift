@@ -1,0 +1,203 @@
+import AgentHost
+import SessionModel
+
+/// Starting the agent, and opening its conversation.
+extension ACPDriver {
+    /// Makes sure that the agent runs and has the session's conversation open.
+    /// - Returns: a note to put before the prompt, when the agent does not remember the conversation any more.
+    func open(_ prompt: AgentPrompt) async throws(Stop) -> String? {
+        let limit = description.startTimeout ?? .minutes(2)
+        var note: String?
+        if agent?.conversation == nil || agent?.conversation?.id != (prompt.conversation ?? agent?.conversation?.id) {
+            if agent == nil { try await start(in: prompt.directory) }
+            let started = generation
+            let timer = Task {
+                try? await Task.sleep(for: limit.duration)
+                if !Task.isCancelled { await giveUp(started, "it did not answer within \(limit)") }
+            }
+            defer { timer.cancel() }
+            if agent?.info == nil { try await initialize() }
+            note = try await openConversation(prompt)
+        }
+        try await keepConversation()
+        return note
+    }
+
+    private func giveUp(_ generation: Int, _ reason: String) async {
+        guard let agent, agent.generation == generation else { return }
+        await agent.connection.abandon(reason)
+    }
+
+    private func start(in directory: String) async throws(Stop) {
+        let spec = ProcessSpec(
+            arguments: description.command, environment: environment.merging(description.env ?? [:]) { $1 }, directory: directory)
+        let process: any HostedProcess
+        do throws(HostError) {
+            process = try await host.start(spec)
+        } catch {
+            throw Stop(.failed, .agentStart, "the agent could not be started: \(error.message)", clean: false)
+        }
+        generation += 1
+        let connection = JSONRPCConnection(process: process, peer: ACPPeer(driver: self, generation: generation))
+        agent = RunningAgent(generation: generation, pid: process.pid, connection: connection)
+        if turn?.interrupted == true { throw Stop(.cancelled, .cancelled, nil, clean: false) }
+    }
+
+    private func initialize() async throws(Stop) {
+        let result = try await request("initialize", ACPAgent.initialization)
+        do throws(ACPAgent.Unsupported) {
+            agent?.info = try ACPAgent(initialized: result)
+        } catch {
+            let version = (try? JSON.string(error.version)) ?? "unknown"
+            throw Stop(
+                .failed, .agentStart,
+                "the agent speaks version \(version) of the Agent Client Protocol, and only version 1 is supported: install a version of it that does",
+                clean: false)
+        }
+        guard let agent, let info = agent.info else { return }
+        await record(
+            .agentStarted(
+                AgentStarted(driver: description.driver.rawValue, name: info.name, version: info.version, pid: agent.pid)))
+    }
+
+    private func openConversation(_ prompt: AgentPrompt) async throws(Stop) -> String? {
+        guard let id = prompt.conversation else {
+            let id = try await newConversation(prompt)
+            try await keep(.conversationStarted(Conversation(id: id)))
+            return nil
+        }
+        if let lost = try await resume(id, prompt) {
+            let new = try await newConversation(prompt)
+            try await keep(.conversationReseeded(Conversation(id: new, reason: lost)))
+            return """
+                You worked on this before, but your conversation was lost (\(lost)). This is what is known of it:
+
+                \(await digest())
+                """
+        }
+        await record(.conversationResumed(Conversation(id: id)))
+        return nil
+    }
+
+    private func newConversation(_ prompt: AgentPrompt) async throws(Stop) -> String {
+        let result = try await request("session/new", ["cwd": .string(prompt.directory), "mcpServers": []])
+        guard let id = result["sessionId"]?.string, !id.isEmpty else {
+            throw Stop(.failed, .agentStart, "the agent opened a conversation and did not name it", clean: false)
+        }
+        try await opened(id, result, cost: 0)
+        return id
+    }
+
+    /// Takes a conversation up again.
+    /// - Returns: why the agent does not have it any more; nil when it does.
+    private func resume(_ id: String, _ prompt: AgentPrompt) async throws(Stop) -> String? {
+        guard let info = agent?.info, info.canLoad || info.canResume else {
+            return "the agent cannot take a conversation up again"
+        }
+        let params: JSONValue = ["sessionId": .string(id), "cwd": .string(prompt.directory), "mcpServers": []]
+        let result: JSONValue
+        do throws(JSONRPCFailure) {
+            guard let connection = agent?.connection else { throw .closed(.broken("it has ended")) }
+            result = try await connection.request(info.canResume ? "session/resume" : "session/load", params)
+        } catch {
+            if case .answered(let answer) = error, ACPAgent.isLoss(answer) { return answer.message }
+            throw startFailure("take the conversation \(id) up again", error)
+        }
+        try await opened(id, result, cost: nil, recorded: true)
+        return nil
+    }
+
+    private func opened(_ id: String, _ result: JSONValue, cost: Double?, recorded: Bool = false) async throws(Stop) {
+        var choices = ACPChoices(result["configOptions"])
+        if let mode = description.mode {
+            if let choice = choices.choices[.mode] {
+                choices = try await set(choice, to: mode, in: id)
+            } else {
+                _ = try await request("session/set_mode", ["sessionId": .string(id), "modeId": .string(mode)])
+            }
+        }
+        agent?.conversation = OpenConversation(id: id, recorded: recorded, choices: choices, defaults: choices, cost: cost)
+    }
+
+    /// The conversation's id must be on disk before the first prompt leaves: otherwise a crash would lose what the agent did.
+    private func keepConversation() async throws(Stop) {
+        guard let conversation = agent?.conversation, !conversation.recorded else { return }
+        try await keep(.conversationStarted(Conversation(id: conversation.id)))
+    }
+
+    private func keep(_ event: EventBody) async throws(Stop) {
+        guard let turn else { return }
+        do throws(Problem) {
+            try await turn.reporter.recordDurably(event)
+            agent?.conversation?.recorded = true
+        } catch {
+            throw Stop(
+                .failed, error.kind == .storageFull ? .storageFull : .agentStart,
+                "the conversation could not be recorded, so the prompt was not sent: \(error.detail)", clean: true)
+        }
+    }
+
+    // MARK: Choices
+
+    /// Sets what the turn asks for, where the agent offers it; what the turn does not ask for is as it was at the beginning.
+    func choose(model: String?, effort: String?) async throws(Stop) {
+        for (category, wish) in [(ACPChoices.Category.model, model), (.effort, effort)] {
+            guard let conversation = agent?.conversation else { return }
+            guard let choice = conversation.choices.choices[category], let usual = conversation.defaults.choices[category] else {
+                if let wish {
+                    await record(.error(Reason("the agent offers no choice of \(category), so “\(wish)” is not set")))
+                }
+                continue
+            }
+            if let wish, !choice.values.contains(wish) {
+                let offered = choice.values.joined(separator: ", ")
+                await record(
+                    .error(
+                        Reason(
+                            "the agent does not offer the \(category) “\(wish)” but \(offered); it goes on with \(choice.current)"
+                        )
+                    ))
+                continue
+            }
+            let value = wish ?? usual.current
+            if value != choice.current { agent?.conversation?.choices = try await set(choice, to: value, in: conversation.id) }
+        }
+    }
+
+    private func set(_ choice: ACPChoices.Choice, to value: String, in conversation: String) async throws(Stop) -> ACPChoices {
+        let result = try await request(
+            "session/set_config_option",
+            ["sessionId": .string(conversation), "configId": .string(choice.id), "value": .string(value)])
+        return ACPChoices(result["configOptions"])
+    }
+
+    // MARK: Requests
+
+    /// A request on the way to the first prompt, whose failure ends the turn.
+    private func request(_ method: String, _ params: JSONValue) async throws(Stop) -> JSONValue {
+        guard let connection = agent?.connection else { throw startFailure(method, .closed(.broken("it has ended"))) }
+        do throws(JSONRPCFailure) {
+            return try await connection.request(method, params)
+        } catch {
+            throw startFailure(method, error)
+        }
+    }
+
+    private func startFailure(_ what: String, _ failure: JSONRPCFailure) -> Stop {
+        if turn?.interrupted == true { return Stop(.cancelled, .cancelled, nil, clean: false) }
+        let message =
+            switch failure {
+            case .answered(let error) where error.code == JSONRPCError.authenticationRequired: authenticationMessage(error)
+            case .answered(let error): "the agent answered “\(what)” with an error: \(error.message)"
+            case .closed(.exited(let status)): "the agent's process ended at its start (\(status))"
+            case .closed(.broken(let reason)): "the agent did not start: \(reason)"
+            }
+        return Stop(.failed, .agentStart, message + lastWords, clean: false)
+    }
+
+    func authenticationMessage(_ error: JSONRPCError) -> String {
+        let methods = agent?.info?.authentication ?? []
+        let how = methods.isEmpty ? "it names no way to log in" : "its ways to log in: \(methods.joined(separator: "; "))"
+        return "the agent asks for a login (\(error.message)); \(how). Give it credentials in its environment"
+    }
+}

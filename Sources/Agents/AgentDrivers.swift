@@ -1,0 +1,19 @@
+public import AgentHost
+public import SessionModel
+
+/// Makes the driver that an agent's description asks for.
+public enum AgentDrivers {
+    /// - Parameters:
+    ///   - description: the agent to run.
+    ///   - host: where its processes run; the driver starts none by itself.
+    ///   - environment: what every process of the session gets; the description's own variables go before it.
+    ///   - digest: a summary of what was done in the session so far, for an agent that has lost its conversation.
+    public static func make(
+        description: AgentDescription, host: any ProcessHost, environment: [String: String],
+        digest: @escaping @Sendable () async -> String
+    ) -> any AgentDriver {
+        switch description.driver {
+        case .acp: ACPDriver(description: description, host: host, environment: environment, digest: digest)
+        }
+    }
+}

@@ -1,0 +1,222 @@
+import AgentHost
+import Agents
+import Foundation
+import SessionModel
+import Support
+import Testing
+
+/// The driver with agents made of canned frames, for what the demonstration agent never does.
+@Suite(.timeLimit(.minutes(1))) struct ScriptedAgentTests {
+    let bench: Bench
+    init() throws { bench = try Bench() }
+
+    private func run(
+        _ rules: [(method: String, frames: [String])], conversation: String? = nil, model: String? = nil, mode: String? = nil,
+        permissions: AgentDescription.Permissions? = nil
+    ) async throws -> (outcome: TurnOutcome, recorder: Recorder) {
+        let driver = bench.driver(Bench.scripted(rules), permissions: permissions, mode: mode)
+        let result = await bench.run(driver, "hello", conversation: conversation, model: model)
+        try await bench.host.endAll(grace: .seconds(5))
+        return result
+    }
+
+    @Test func unknownUpdatesAndOtherSessionsAreIgnored() async throws {
+        let (outcome, recorder) = try await run([
+            Bench.initialized, Bench.opened,
+            (
+                "session/prompt",
+                [
+                    Bench.update(#"{"sessionUpdate":"from_the_future","x":[1]}"#),
+                    #"{"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"other","update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"no"}}}}"#,
+                    #"{"jsonrpc":"2.0","method":"_vendor/thing","params":{}}"#,
+                    #"{"jsonrpc":"2.0","id":99,"result":{}}"#,
+                    Bench.update(#"{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"yes"}}"#),
+                    Bench.ended,
+                ]
+            ),
+        ])
+        #expect(outcome.end.state == .succeeded)
+        #expect(await recorder.types == ["agent.started", "conversation.started", "message"])
+        #expect(await recorder.messages == ["yes"])
+    }
+
+    @Test func anotherProtocolVersionIsRefused() async throws {
+        let (outcome, _) = try await run([("initialize", [#"{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":2}}"#])])
+        #expect(outcome.end.reason == .agentStart)
+        #expect(outcome.end.message?.contains("version 2") == true)
+        #expect(!outcome.clean)
+    }
+
+    @Test func aLoginThatIsAskedForNamesTheWays() async throws {
+        let (outcome, recorder) = try await run([
+            (
+                "initialize",
+                [
+                    #"{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":1,"authMethods":[{"id":"key","name":"API key","description":"Set KEY"}]}}"#
+                ]
+            ),
+            ("session/new", [#"{"jsonrpc":"2.0","id":%s,"error":{"code":-32000,"message":"Authentication required"}}"#]),
+        ])
+        #expect(outcome.end.reason == .agentStart)
+        #expect(outcome.end.message?.contains("API key (Set KEY)") == true)
+        #expect(await recorder.durable == [])
+    }
+
+    @Test(arguments: ["max_tokens", "max_turn_requests", "refusal", "cancelled", "later"])
+    func stopReasons(stop: String) async throws {
+        let (outcome, _) = try await run([
+            Bench.initialized, Bench.opened,
+            ("session/prompt", [#"{"jsonrpc":"2.0","id":%s,"result":{"stopReason":"\#(stop)"}}"#]),
+        ])
+        let expected: (TurnState, EndReason) =
+            switch stop {
+            case "max_tokens", "max_turn_requests": (.failed, .agentLimit)
+            case "refusal": (.failed, .refused)
+            case "cancelled": (.cancelled, .cancelled)
+            default: (.failed, .agentError)
+            }
+        #expect(outcome.end.state == expected.0)
+        #expect(outcome.end.reason == expected.1)
+        #expect(outcome.clean)
+    }
+
+    @Test func aTransientFailureOfLoadingIsNoLoss() async throws {
+        let (outcome, recorder) = try await run(
+            [
+                Bench.initialized, Bench.opened,
+                ("session/load", [#"{"jsonrpc":"2.0","id":%s,"error":{"code":-32603,"message":"network unreachable"}}"#]),
+                ("session/prompt", [Bench.ended]),
+            ], conversation: "s0")
+        #expect(outcome.end.reason == .agentStart)
+        #expect(outcome.end.message?.contains("network unreachable") == true)
+        #expect(await recorder.types == ["agent.started"])
+    }
+
+    @Test func aConversationIsResumedWhereTheAgentCan() async throws {
+        let (outcome, recorder) = try await run(
+            [
+                (
+                    "initialize",
+                    [
+                        #"{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":1,"agentCapabilities":{"sessionCapabilities":{"resume":{}}}}}"#
+                    ]
+                ),
+                ("session/resume", [#"{"jsonrpc":"2.0","id":%s,"result":{}}"#]),
+                ("session/prompt", [Bench.ended]),
+            ], conversation: "s1")
+        #expect(outcome.end.state == .succeeded)
+        #expect(await recorder.types == ["agent.started", "conversation.resumed"])
+    }
+
+    @Test func anAgentThatCannotLoadIsReseeded() async throws {
+        let (outcome, recorder) = try await run(
+            [
+                ("initialize", [#"{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":1}}"#]), Bench.opened,
+                ("session/prompt", [Bench.ended]),
+            ], conversation: "s0")
+        #expect(outcome.end.state == .succeeded)
+        #expect(
+            await recorder.durable == [
+                .conversationReseeded(Conversation(id: "s1", reason: "the agent cannot take a conversation up again"))
+            ])
+    }
+
+    @Test func fileAndTerminalRequestsAreNotOffered() async throws {
+        // The agent prints its error stream what it is answered.
+        let command = [
+            "/bin/sh", "-c",
+            """
+            read -r line; printf '{"id":1,"result":{"protocolVersion":1}}\\n'
+            read -r line; printf '{"id":2,"result":{"sessionId":"s1"}}\\n'
+            read -r line; printf '{"id":"a","method":"fs/read_text_file","params":{}}\\n'; read -r line; echo "$line" >&2
+            printf '{"id":0,"method":"terminal/create","params":{}}\\n'; read -r line; echo "$line" >&2
+            printf '{"id":3,"result":{"stopReason":"end_turn"}}\\n'; sleep 1000
+            """,
+        ]
+        let (outcome, recorder) = await bench.run(bench.driver(command), "hello")
+        #expect(outcome.end.state == .succeeded)
+        await recorder.seen { if case .agentOutput(let output) = $0 { output.text.contains("terminal/create") } else { false } }
+        let text = await recorder.output.map(\.text).joined()
+        #expect(text.contains(#"{"error":{"code":-32601,"message":"this client does not offer fs/read_text_file"},"id":"a""#))
+        #expect(text.contains(#""id":0"#))
+        try await bench.host.endAll(grace: .seconds(5))
+    }
+
+    @Test func modelAndModeAreSetWhereTheyAreOffered() async throws {
+        let opened = (
+            method: "session/new",
+            frames: [
+                #"{"jsonrpc":"2.0","id":%s,"result":{"sessionId":"s1","configOptions":[{"id":"m","name":"Model","category":"model","type":"select","currentValue":"small","options":[{"value":"small","name":"S"},{"value":"large","name":"L"}]}]}}"#
+            ]
+        )
+        let setting = (
+            method: "session/set_config_option",
+            frames: [
+                #"{"jsonrpc":"2.0","id":%s,"result":{"configOptions":[{"id":"m","category":"model","currentValue":"large","options":[{"value":"small"},{"value":"large"}]}]}}"#,
+                Bench.update(#"{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"never"}}"#),
+            ]
+        )
+        let rules = [
+            Bench.initialized, opened, setting,
+            ("session/set_mode", [#"{"jsonrpc":"2.0","id":%s,"result":{}}"#, "noise: the mode is set"]),
+            ("session/prompt", [Bench.ended]),
+        ]
+        let (outcome, recorder) = try await run(rules, model: "large", mode: "auto")
+        #expect(outcome.end.state == .succeeded)
+        #expect(await recorder.output.map(\.text) == ["noise: the mode is set\n"])
+        #expect(!(await recorder.types.contains("error")))
+
+        let unknown = try await run(rules, model: "huge")
+        #expect(unknown.outcome.end.state == .succeeded)
+        #expect(await unknown.recorder.types.contains("error"))
+    }
+
+    @Test func questionsAreAskedOneAtATimeAndCanBeTakenBack() async throws {
+        func request(_ id: String) -> String {
+            #"{"jsonrpc":"2.0","id":"\#(id)","method":"session/request_permission","params":{"sessionId":"s1","toolCall":{"toolCallId":"\#(id)","title":"May \#(id)?"},"options":[{"optionId":"y","name":"Yes","kind":"allow_once"},{"optionId":"n","name":"No","kind":"reject_once"}]}}"#
+        }
+        let driver = bench.driver(
+            Bench.scripted([
+                Bench.initialized, Bench.opened,
+                (
+                    "session/prompt",
+                    [
+                        request("p1"), request("p2"),
+                        #"{"jsonrpc":"2.0","method":"$/cancel_request","params":{"requestId":"p1"}}"#,
+                    ]
+                ),
+                // The cancellation ends the turn.
+                ("session/cancel", [#"{"jsonrpc":"2.0","id":3,"result":{"stopReason":"cancelled"}}"#]),
+            ]), permissions: .ask)
+        let recorder = Recorder()
+        async let run = bench.run(driver, "hello", recorder)
+        #expect(await recorder.question().question == "May p1?")
+        #expect(await recorder.question().question == "May p2?")
+        #expect(await recorder.withdrawn == 1)
+        await driver.interrupt()
+        #expect(await run.outcome.end.state == .cancelled)
+        try await bench.host.endAll(grace: .seconds(5))
+    }
+
+    @Test func anExitBetweenTurnsIsRecordedInTheNext() async throws {
+        let command = [
+            "/bin/sh", "-c",
+            """
+            read -r line; printf '{"id":1,"result":{"protocolVersion":1,"agentCapabilities":{"loadSession":true}}}\\n'
+            read -r line; printf '{"id":2,"result":{"sessionId":"s1"}}\\n'
+            read -r line; printf '{"id":3,"result":{"stopReason":"end_turn"}}\\n'
+            read -r line; printf '{"id":4,"result":{"stopReason":"end_turn"}}\\n'
+            exit 5
+            """,
+        ]
+        let driver = bench.driver(command)
+        #expect(await bench.run(driver, "hello").outcome.clean)
+        let second = await bench.run(driver, "hello", turn: 2, conversation: "s1")
+        #expect(second.outcome.clean)
+        while await driver.status.warm { await Task.yield() }
+        let third = await bench.run(driver, "hello", turn: 3, conversation: "s1")
+        #expect(await third.recorder.events.prefix(1) == [.agentExited(Reason("exit code 5"))])
+        #expect(await third.recorder.types.prefix(2) == ["agent.exited", "agent.started"])
+        try await bench.host.endAll(grace: .seconds(5))
+    }
+}
