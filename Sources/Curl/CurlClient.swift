@@ -1,0 +1,44 @@
+/// An HTTP client: libcurl's multi interface on one thread of its own, where a waiting request costs nothing.
+///
+/// ```swift
+/// let response = try await CurlClient.shared.stream(CurlRequest("GET", url, timeout: nil))
+/// for try await bytes in response.body { … }
+/// ```
+/// Cancelling the Swift task ends its request at once. Statuses such as 404 are answers, not errors.
+public final class CurlClient: Sendable {
+    /// For everyone who has no limits of their own.
+    public static let shared = CurlClient()
+
+    private let engine: Engine
+
+    /// - Parameters:
+    ///   - maxConnections: the most connections that are open at a time; further requests wait, as long as their timeouts allow.
+    ///   - maxIdleConnections: how many are kept for reuse.
+    public init(maxConnections: Int = 8192, maxIdleConnections: Int = 32) {
+        engine = Engine(maxConnections: maxConnections, maxIdleConnections: maxIdleConnections)
+    }
+
+    deinit { engine.submit(.shutdown(nil)) }
+
+    /// Sends the request and returns the whole response, which may have at most `maxBody` bytes.
+    public func execute(_ request: CurlRequest, maxBody: Int = 64 << 20) async throws(CurlError) -> CurlResponse {
+        let transfer = Transfer(request, mode: .collect(maxBody: maxBody), engine: engine)
+        let head = try await transfer.begin().get()
+        return CurlResponse(status: head.status, headers: head.headers, body: transfer.takeBody())
+    }
+
+    /// Sends the request and returns when the response's head has arrived.
+    public func stream(_ request: CurlRequest) async throws(CurlError) -> CurlStreamedResponse {
+        let transfer = Transfer(request, mode: .stream, engine: engine)
+        let source = BodySource(transfer: transfer, client: self)
+        let head = try await transfer.begin().get()
+        return CurlStreamedResponse(status: head.status, headers: head.headers, body: CurlBody(source: source))
+    }
+
+    /// Ends all requests and the thread. Later requests fail.
+    public func shutdown() async {
+        await withCheckedContinuation { done in
+            if !engine.submit(.shutdown(done)) { done.resume() }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+/// One HTTP request.
+///
+/// ```swift
+/// var request = CurlRequest("GET", "http://holdfast/v1/session", unixSocket: "/run/holdfast/api.sock")
+/// request.headers.append((name: "Accept", value: "application/json"))
+/// let response = try await CurlClient.shared.execute(request)
+/// ```
+/// Redirects are not followed. Proxies are taken from the environment (`https_proxy`, `no_proxy` …), but never for loopback
+/// addresses and Unix sockets. When a kept-alive connection turns out to be dead before a byte of the response came, libcurl sends
+/// the request once more on a new one: what must not happen twice needs an idempotency key.
+public struct CurlRequest: Sendable {
+    public var method: String
+    /// `http://` or `https://`. With ``unixSocket`` its host is only what the `Host` header says.
+    public var url: String
+    public var headers: [(name: String, value: String)]
+    public var body: [UInt8]?
+    /// Connect to this Unix socket instead of the URL's host.
+    public var unixSocket: String?
+    /// How long it may take until the connection stands, TLS included.
+    public var connectTimeout: Duration = .seconds(10)
+    /// How long the whole request may take, its body included. Nil for none: what streams needs.
+    public var timeout: Duration?
+    /// The longest time in which no byte is received, not counting time in which the reader makes the transfer wait.
+    public var idleTimeout: Duration?
+    public var tls = CurlTLS()
+
+    public init(
+        _ method: String = "GET", _ url: String, headers: [(name: String, value: String)] = [], body: [UInt8]? = nil,
+        unixSocket: String? = nil, timeout: Duration? = .seconds(30)
+    ) {
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.unixSocket = unixSocket
+        self.timeout = timeout
+    }
+}
+
+/// Whom a connection trusts and what it shows of itself. The default trusts the system's authorities.
+public struct CurlTLS: Sendable, Hashable {
+    /// PEM text, in a file or in memory.
+    public enum Source: Sendable, Hashable {
+        case file(String)
+        case pem([UInt8])
+    }
+    /// The authorities to trust instead of the system's.
+    public var authorities: Source?
+    /// The client's certificate chain and its key.
+    public var certificate: Source?
+    public var key: Source?
+    /// False trusts anyone: only for a user who says so (kubeconfig's `insecure-skip-tls-verify`).
+    public var verifiesServer = true
+
+    public init() {}
+}
