@@ -98,7 +98,7 @@ let package = Package(
 
         // Tests, one target per source target, and their doubles in Tests/Support.
         .target(
-            name: "Support", dependencies: ["SessionModel", "AgentHost", "Processes", "Curl", "CLinux"], path: "Tests/Support",
+            name: "Support", dependencies: ["SessionModel", "AgentHost", "Processes", "Curl", "CLinux", nioLocks], path: "Tests/Support",
             swiftSettings: settings),
         tests("SessionModel", ["SessionModel"]),
         tests("Processes", ["Processes"]),
@@ -107,7 +107,7 @@ let package = Package(
         tests("Agents", ["Agents", "AgentHost", "SessionModel"]),
         tests("Workspace", ["Workspace", "AgentHost", "SessionModel"]),
         tests("Sidecar", ["Sidecar", "SessionModel", "Journal", "AgentHost", "Curl"]),
-        tests("Curl", ["Curl", nio, nioPosix]),
+        tests("Curl", ["Curl", nioLocks]),
         tests("Supervisor", ["Supervisor", "SessionModel", "Curl"]),
         tests("Holdfast", ["Holdfast", "SessionModel"]),
         tests("DemoAgent", ["DemoAgent", "SessionModel"]),

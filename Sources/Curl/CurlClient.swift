@@ -13,7 +13,8 @@ public final class CurlClient: Sendable {
 
     /// - Parameters:
     ///   - maxConnections: the most connections that are open at a time; further requests wait, as long as their timeouts allow.
-    ///   - maxIdleConnections: how many are kept for reuse.
+    ///   - maxIdleConnections: how many are kept for reuse beside the busy ones. What a burst leaves over is closed by and by, one
+    ///     connection with every later request.
     public init(maxConnections: Int = 8192, maxIdleConnections: Int = 32) {
         engine = Engine(maxConnections: maxConnections, maxIdleConnections: maxIdleConnections)
     }

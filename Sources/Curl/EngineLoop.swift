@@ -96,9 +96,9 @@ final class EngineLoop {
         allowIdleConnections()
     }
 
-    /// libcurl counts busy connections, too, when it decides whether to keep one for reuse.
+    /// libcurl counts busy connections, too, when it decides whether to keep the one that a request has just done with.
     private func allowIdleConnections() {
-        holdfast_curl_multi_set_long(handle, CURLMOPT_MAXCONNECTS, exchanges.count + engine.maxIdleConnections)
+        holdfast_curl_multi_set_long(handle, CURLMOPT_MAXCONNECTS, max(1, exchanges.count - 1 + engine.maxIdleConnections))
     }
 
     /// Tells the callers of the requests that have ended.

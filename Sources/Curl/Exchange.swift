@@ -53,6 +53,9 @@ final class Exchange {
         let context = Unmanaged.passUnretained(self).toOpaque()
         try set(CURLOPT_PRIVATE, pointer: context)
         try set(CURLOPT_ERRORBUFFER, pointer: errorText)
+        guard Summary.isHTTP(request.url) else {
+            throw CurlError(.invalidRequest, "\(transfer.summary): the URL must begin with http:// or https:// and have a host")
+        }
         try set(CURLOPT_PROTOCOLS_STR, "http,https")
         try set(CURLOPT_URL, request.url)
         try set(CURLOPT_NOSIGNAL, 1)
@@ -102,8 +105,12 @@ final class Exchange {
         var lines = ["Expect:"]
         if request.headers.first(named: "Content-Type") == nil { lines.append("Content-Type:") }
         for (name, value) in request.headers {
-            guard !name.isEmpty, name.utf8.allSatisfy(isTokenByte), !value.utf8.contains(where: { $0 == 0 || $0 == 10 || $0 == 13 })
-            else { throw CurlError(.invalidRequest, "\(transfer.summary): the header “\(name)” has a character that may not be in one") }
+            guard !name.isEmpty, name.utf8.allSatisfy(isTokenByte),
+                !value.utf8.contains(where: { $0 == 0 || $0 == 10 || $0 == 13 })
+            else {
+                throw CurlError(
+                    .invalidRequest, "\(transfer.summary): the header “\(name)” has a character that may not be in one")
+            }
             // libcurl removes a header "Name:" and sends an empty one for "Name;".
             lines.append(value.isEmpty ? "\(name);" : "\(name): \(value)")
         }
@@ -213,7 +220,8 @@ final class Exchange {
         if let refusal { return refusal }
         let code: CurlError.Code =
             switch result {
-            case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_COULDNT_CONNECT, CURLE_PROXY, CURLE_INTERFACE_FAILED:
+            case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_COULDNT_CONNECT, CURLE_PROXY,
+                CURLE_INTERFACE_FAILED:
                 .connect
             case CURLE_OPERATION_TIMEDOUT: .timeout
             case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CERTPROBLEM, CURLE_SSL_CACERT_BADFILE,
@@ -224,7 +232,7 @@ final class Exchange {
                 CURLE_SSL_SHUTDOWN_FAILED:
                 .lost
             case CURLE_OUT_OF_MEMORY, CURLE_FAILED_INIT, CURLE_NO_CONNECTION_AVAILABLE: .resources
-            case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL, CURLE_BAD_FUNCTION_ARGUMENT: .invalidRequest
+            case CURLE_URL_MALFORMAT, CURLE_BAD_FUNCTION_ARGUMENT: .invalidRequest
             default: .protocol
             }
         var text = String(cString: errorText)

@@ -12,6 +12,11 @@ enum Summary {
         return "\(request.method) \(url ?? "(not a URL)")"
     }
 
+    /// Whether it is a URL that this client can use.
+    static func isHTTP(_ url: String) -> Bool {
+        parse(url) { ["http", "https"].contains(text($0, CURLUPART_SCHEME)) } ?? false
+    }
+
     /// Whether the URL's host is this machine: `localhost`, `127.0.0.0/8` or `::1`.
     static func isLoopback(_ url: String) -> Bool {
         let host = parse(url) { text($0, CURLUPART_HOST) }?.lowercased() ?? ""
