@@ -62,6 +62,7 @@ let package = Package(
         .target(name: "CLinux"),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         library("SessionModel", [crypto]),
+        library("Rendering", ["SessionModel"]),
         library("Processes", ["CLinux"]),
 
         // The sidecar, from the disk up.
@@ -73,7 +74,7 @@ let package = Package(
         library(
             "Sidecar",
             [
-                "SessionModel", "Journal", "AgentHost", "Agents", "Workspace", "HTTPServing", "Processes", arguments, hummingbird,
+                "SessionModel", "Rendering", "Journal", "AgentHost", "Agents", "Workspace", "HTTPServing", "Processes", arguments, hummingbird,
                 httpTypes, nio, nioPosix, nioLocks, logging, lifecycle,
             ]),
 
@@ -86,7 +87,7 @@ let package = Package(
                 nio,
                 nioLocks, logging, lifecycle,
             ]),
-        library("Holdfast", ["SessionModel", "Curl", arguments, yams]),
+        library("Holdfast", ["SessionModel", "Rendering", "Curl", arguments, nioLocks, yams]),
 
         // An honest demonstration agent, for `make run` and the tests.
         library("DemoAgent", ["SessionModel", "CLinux"]),
@@ -101,6 +102,7 @@ let package = Package(
             name: "Support", dependencies: ["SessionModel", "AgentHost", "Processes", "Curl", "CLinux", nioLocks], path: "Tests/Support",
             swiftSettings: settings),
         tests("SessionModel", ["SessionModel"]),
+        tests("Rendering", ["Rendering", "SessionModel"]),
         tests("Processes", ["Processes"]),
         tests("Journal", ["Journal", "SessionModel"]),
         tests("AgentHost", ["AgentHost", "Processes", "SessionModel", logging, nio]),
@@ -109,7 +111,7 @@ let package = Package(
         tests("Sidecar", ["Sidecar", "SessionModel", "Journal", "AgentHost", "Curl"]),
         tests("Curl", ["Curl", nioLocks]),
         tests("Supervisor", ["Supervisor", "SessionModel", "Curl"]),
-        tests("Holdfast", ["Holdfast", "SessionModel"]),
+        tests("Holdfast", ["Holdfast", "Rendering", "SessionModel", "Curl", nioLocks]),
         tests("DemoAgent", ["DemoAgent", "SessionModel"]),
         tests("EndToEnd", ["SessionModel", "Curl", "Journal"]),
     ],
