@@ -132,6 +132,10 @@ public enum EndReason: String, Sendable, Hashable, Codable, CaseIterable {
     case sessionEnded = "SessionEnded"
     /// The supervisor only: no sidecar could be started for the session.
     case sessionFailed = "SessionFailed"
+    /// The supervisor only: the session did not accept the turn.
+    case rejected = "Rejected"
+    /// The supervisor only: the session has another worker or works in another repository.
+    case workerMismatch = "WorkerMismatch"
 }
 
 /// Tokens and money of one turn, as the agent reports them. Absent figures were not reported.

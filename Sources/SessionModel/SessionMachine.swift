@@ -1,0 +1,440 @@
+/// The supervisor's view of one session: a pure state machine that decides when its process starts, drains and stops.
+///
+/// `Pending → Starting → Ready → Draining → Suspended → Starting …`, `Ended`, `Failed`
+///
+/// ```swift
+/// var machine = SessionMachine(scope: .pullRequest, lifetime: nil, createdAt: now)
+/// let effects = machine.handle(.tasks(open: 1), at: now)   // [.start(epoch: 1)]
+/// ```
+/// It is level-triggered: an input changes what is known, and every decision is made again from all that is known. So a late, a
+/// repeated or a lost input does no harm, and after a restart of the supervisor the machine goes on from the stored phase and
+/// epoch alone. The caller stores ``phase``, ``epoch`` and ``message`` before it performs an effect.
+///
+/// The rules it keeps:
+/// - epoch n+1 is started only when epoch n is known to have ended;
+/// - a session is never stopped for idleness unless its sidecar itself has agreed to drain;
+/// - every phase has a deadline (``nextDeadline``) or needs none, and a way out.
+public struct SessionMachine: Sendable, Hashable {
+    public private(set) var phase: SessionPhase
+    /// The incarnation that is alive, or the last one that was asked to start; 0 before the first.
+    public private(set) var epoch: UInt32
+    /// When the phase was entered.
+    public private(set) var since: Timestamp
+    /// Why it is in this phase, as a sentence.
+    public private(set) var message: String?
+    /// When the present incarnation became ready.
+    public private(set) var startedAt: Timestamp?
+    /// What the living sidecar last said.
+    public private(set) var activity: Activity?
+
+    public private(set) var lifetime: Lifetime.Resolved
+    private let scope: ScopeKind
+    private let createdAt: Timestamp
+
+    // What is known of the world.
+    private var runtime: Runtime
+    private var openTasks: Int?
+    private var suspendWish = false
+    private var endWish = false
+    /// Someone asked for it to run although no Task needs it.
+    private var resumeWish = false
+
+    // What was asked and when, so that it is asked again if no answer comes.
+    private var crashes = 0
+    private var retryAt: Timestamp?
+    private var startBy: Timestamp?
+    private var checkAgainAt: Timestamp?
+    private var stopAgainAt: Timestamp?
+    private var drainAgainAt: Timestamp?
+    private var unreachableSince: Timestamp?
+
+    private enum Runtime: Sendable, Hashable {
+        /// No process of any epoch is alive.
+        case none
+        /// The supervisor has restarted and does not know yet.
+        case unknown
+        /// Epoch ``epoch`` was asked to start and is not known to have ended.
+        case alive
+    }
+
+    /// After this many crashes in a row a session has failed.
+    public static let maxCrashes = 6
+    /// A process that was ready for this long has not crashed "in a row".
+    public static let stableAfter = TimeSpan.minutes(1)
+    /// How long SIGTERM may take before SIGKILL.
+    public static let stopGrace = TimeSpan.seconds(20)
+    /// After this long an effect without an answer is asked for again.
+    static let askAgainAfter = TimeSpan.seconds(30)
+    /// After a drain was refused it is not asked for again before this.
+    static let drainPause = TimeSpan.seconds(1)
+    /// How much longer than the drain's own deadline the supervisor waits.
+    static let drainMargin = TimeSpan.minutes(1)
+
+    /// A session that nobody has started yet.
+    public init(scope: ScopeKind, lifetime: Lifetime?, createdAt: Timestamp) {
+        phase = .pending
+        epoch = 0
+        since = createdAt
+        self.lifetime = (lifetime ?? Lifetime()).resolved
+        self.scope = scope
+        self.createdAt = createdAt
+        runtime = .none
+    }
+
+    /// A session as it was stored by a supervisor that has ended since. The first input is ``Input/restored``.
+    public init(scope: ScopeKind, lifetime: Lifetime?, createdAt: Timestamp, stored: SessionResourceStatus) {
+        self.init(scope: scope, lifetime: lifetime, createdAt: createdAt)
+        phase = stored.phase
+        epoch = stored.epoch
+        since = stored.since
+        message = stored.message
+        startedAt = stored.startedAt
+        switch phase {
+        case .starting, .ready, .draining: runtime = .unknown
+        // These are only entered when the process is known to have ended.
+        case .pending, .suspended, .ended, .failed: runtime = .none
+        }
+    }
+}
+
+// MARK: - Inputs and effects
+
+extension SessionMachine {
+    public enum Input: Sendable, Hashable {
+        /// The supervisor has restarted.
+        case restored
+        /// What the user wishes, as the Session's spec has it.
+        case spec(lifetime: Lifetime?, suspend: Bool, end: Bool)
+        /// How many Tasks of the session have not ended.
+        case tasks(open: Int)
+        /// Wake it, or try again after it has failed, although no Task needs it.
+        case resume
+        /// The process runs (again found, after a restart).
+        case started(epoch: UInt32)
+        /// The sidecar answers and is ready.
+        case ready(Activity)
+        /// What the sidecar is doing has changed.
+        case activity(Activity)
+        /// The process runs but does not answer.
+        case unreachable(epoch: UInt32)
+        /// The process has ended, or was never started. `crashed` is false when it could not have been at fault.
+        case gone(epoch: UInt32, why: String, crashed: Bool)
+        /// The sidecar has agreed to drain: final for the epoch.
+        case drainAccepted(epoch: UInt32)
+        /// The sidecar is busy, or could not be asked.
+        case drainRefused(epoch: UInt32, Activity?)
+        /// Some time has passed; sent at ``nextDeadline`` at the latest.
+        case tick
+    }
+
+    public enum Effect: Sendable, Hashable {
+        /// Find out whether the process of this epoch is alive: answered by `started` or `gone`.
+        case checkRuntime(epoch: UInt32)
+        /// Start the process. ``SessionMachine/epoch`` must be stored first. Answered by `started` and `ready`, or `gone`.
+        case start(epoch: UInt32)
+        /// Ask the sidecar to drain if it has been idle for so long: answered by `drainAccepted` or `drainRefused`.
+        case conditionalDrain(epoch: UInt32, ifIdleFor: TimeSpan, reason: String)
+        /// Make the sidecar drain: a running turn is interrupted after `deadline`.
+        case forcedDrain(epoch: UInt32, deadline: TimeSpan, reason: String)
+        /// SIGTERM, and SIGKILL after `grace`: answered by `gone`.
+        case stop(epoch: UInt32, grace: TimeSpan)
+    }
+
+    /// Takes note of an input and decides what follows.
+    public mutating func handle(_ input: Input, at now: Timestamp) -> [Effect] {
+        var effects: [Effect] = []
+        learn(input, at: now, &effects)
+        // Each pass enters at most one phase; the longest way, gone → suspended → starting → started, takes three.
+        for _ in 0..<4 {
+            let before = phase
+            settle(at: now, &effects)
+            if phase == before { break }
+        }
+        return effects
+    }
+
+    /// When ``Input/tick`` is due at the latest; nil when nothing is ever due by itself.
+    public var nextDeadline: Timestamp? {
+        switch phase {
+        case .ended: nil
+        case .pending, .suspended, .failed: ttlEnd
+        case .starting: earliest(retryAt, startBy, checkAgainAt, stopAgainAt)
+        case .ready: earliest(checkAgainAt, stopAgainAt, stopAgainAt == nil ? earliest(drainDue, unreachableBy) : nil)
+        case .draining:
+            earliest(checkAgainAt, stopAgainAt, stopAgainAt == nil ? earliest(drainingBy, reaskDrainAt, unreachableBy) : nil)
+        }
+    }
+
+    /// Whether the session's sidecar can be given turns now.
+    public var acceptsTurns: Bool { phase == .ready && runtime == .alive && activity != nil }
+
+    /// When the session is too old.
+    public var ttlEnd: Timestamp { createdAt + lifetime.ttl }
+}
+
+// MARK: - Learning
+
+extension SessionMachine {
+    private mutating func learn(_ input: Input, at now: Timestamp, _ effects: inout [Effect]) {
+        switch input {
+        case .restored:
+            if runtime == .unknown { check(at: now, &effects) }
+        case .spec(let lifetime, let suspend, let end):
+            self.lifetime = (lifetime ?? Lifetime()).resolved
+            suspendWish = suspend
+            endWish = end
+        case .tasks(let open):
+            openTasks = open
+        case .resume:
+            resumeWish = phase != .ready && phase != .ended
+            if phase == .failed { crashes = 0 }
+        case .started(let epoch):
+            guard epoch == self.epoch, runtime == .unknown else { return }
+            becomeAlive(at: now)
+        case .ready(let activity):
+            guard activity.epoch == epoch, runtime != .none else { return }
+            becomeAlive(at: now)
+            heard(activity)
+            guard phase == .starting, stopAgainAt == nil else { return }
+            startBy = nil
+            startedAt = now
+            resumeWish = false
+            enter(.ready, nil, at: now)
+        case .activity(let activity):
+            guard activity.epoch == epoch, runtime != .none else { return }
+            becomeAlive(at: now)
+            heard(activity)
+        case .unreachable(let epoch):
+            guard epoch == self.epoch, runtime == .alive, phase == .ready || phase == .draining else { return }
+            if unreachableSince == nil { unreachableSince = now }
+        case .gone(let epoch, let why, let crashed):
+            guard epoch == self.epoch, runtime != .none else { return }
+            gone(why: why, crashed: crashed, at: now)
+        case .drainAccepted(let epoch):
+            guard epoch == self.epoch, runtime == .alive, phase == .ready else { return }
+            enter(.draining, "the session agreed to drain", at: now)
+        case .drainRefused(let epoch, let activity):
+            guard epoch == self.epoch, runtime == .alive, phase == .ready || phase == .draining else { return }
+            drainAgainAt = now + Self.drainPause
+            if let activity, activity.epoch == epoch { heard(activity) }
+        case .tick:
+            break
+        }
+    }
+
+    private mutating func becomeAlive(at now: Timestamp) {
+        guard runtime == .unknown else { return }
+        runtime = .alive
+        checkAgainAt = nil
+        if phase == .starting { startBy = now + lifetime.startTimeout }
+    }
+
+    /// Activity versions only grow within an epoch; an older answer that arrives late says nothing new.
+    private mutating func heard(_ activity: Activity) {
+        unreachableSince = nil
+        if let known = self.activity, known.epoch == activity.epoch, known.version > activity.version { return }
+        self.activity = activity
+    }
+
+    private mutating func gone(why: String, crashed: Bool, at now: Timestamp) {
+        let wasDraining = phase == .draining
+        if let startedAt, phase == .ready, now - startedAt >= Self.stableAfter { crashes = 0 }
+        runtime = .none
+        activity = nil
+        startedAt = nil
+        retryAt = nil
+        startBy = nil
+        checkAgainAt = nil
+        stopAgainAt = nil
+        drainAgainAt = nil
+        unreachableSince = nil
+        if wasDraining {
+            crashes = 0
+            if endsAfterDrain(at: now) {
+                enter(.ended, endMessage(at: now), at: now)
+            } else {
+                enter(.suspended, suspendWish ? "suspended by a user" : "idle for \(lifetime.idleTimeout)", at: now)
+            }
+            return
+        }
+        guard crashed else {
+            retryAt = now
+            enter(.starting, why, at: now)
+            return
+        }
+        crashes += 1
+        if crashes >= Self.maxCrashes {
+            // Whoever performs the effects ends the open Tasks together with this; only new ones revive the session.
+            openTasks = 0
+            resumeWish = false
+            enter(.failed, "\(crashes) crashes in a row; the last: \(why)", at: now)
+        } else {
+            let pause = TimeSpan.seconds(min(60, 1 << Int64(crashes - 1)))
+            retryAt = now + pause
+            enter(.starting, "restarts \(pause) after crash \(crashes): \(why)", at: now)
+        }
+    }
+
+    private mutating func enter(_ phase: SessionPhase, _ message: String?, at now: Timestamp) {
+        if phase != self.phase { since = now }
+        self.phase = phase
+        self.message = message
+    }
+}
+
+// MARK: - Deciding
+
+extension SessionMachine {
+    private mutating func settle(at now: Timestamp, _ effects: inout [Effect]) {
+        switch phase {
+        case .ended: break
+        case .pending, .suspended, .failed: rest(at: now)
+        case .starting: start(at: now, &effects)
+        case .ready: serve(at: now, &effects)
+        case .draining: drain(at: now, &effects)
+        }
+    }
+
+    /// No process is alive.
+    private mutating func rest(at now: Timestamp) {
+        if mustEnd(at: now) {
+            enter(.ended, endMessage(at: now), at: now)
+        } else if wantsToRun {
+            retryAt = now
+            if phase == .failed { crashes = 0 }
+            enter(.starting, nil, at: now)
+        } else if phase == .pending, suspendWish || openTasks == 0 {
+            enter(.suspended, suspendWish ? "suspended by a user" : "nothing to do", at: now)
+        }
+    }
+
+    private mutating func start(at now: Timestamp, _ effects: inout [Effect]) {
+        switch runtime {
+        case .unknown:
+            checkIfDue(at: now, &effects)
+        case .none:
+            if mustEnd(at: now) {
+                retryAt = nil
+                enter(.ended, endMessage(at: now), at: now)
+            } else if suspendWish, !resumeWish {
+                retryAt = nil
+                enter(.suspended, "suspended by a user", at: now)
+            } else if retryAt ?? now <= now {
+                retryAt = nil
+                epoch += 1
+                runtime = .alive
+                activity = nil
+                startBy = now + lifetime.startTimeout
+                effects.append(.start(epoch: epoch))
+            }
+        case .alive:
+            if let startBy, startBy <= now {
+                self.startBy = nil
+                message = "not ready after \(lifetime.startTimeout): stopped, to try again"
+                stop(at: now, &effects)
+            } else {
+                stopIfDue(at: now, &effects)
+            }
+        }
+    }
+
+    private mutating func serve(at now: Timestamp, _ effects: inout [Effect]) {
+        guard runtime == .alive else { return checkIfDue(at: now, &effects) }
+        if stopAgainAt != nil { return stopIfDue(at: now, &effects) }
+        if let activity, activity.draining || activity.drained {
+            enter(.draining, "the sidecar is draining", at: now)
+        } else if let unreachableBy, unreachableBy <= now {
+            message = "did not answer for \(lifetime.startTimeout): stopped, to start again"
+            stop(at: now, &effects)
+        } else if endWish || suspendWish || ttlEnd <= now {
+            // Someone decided: no question whether it is idle. The sidecar is asked in the next pass, as Draining asks.
+            drainAgainAt = nil
+            enter(.draining, drainReason(at: now), at: now)
+        } else if let due = drainDue, due <= now {
+            drainAgainAt = now + Self.askAgainAfter
+            let idle = idleLimit
+            effects.append(
+                .conditionalDrain(
+                    epoch: epoch, ifIdleFor: idle, reason: idle == .zero ? "the Task has ended" : "idle for \(idle)"))
+        }
+    }
+
+    private mutating func drain(at now: Timestamp, _ effects: inout [Effect]) {
+        guard runtime == .alive else { return checkIfDue(at: now, &effects) }
+        if stopAgainAt != nil { return stopIfDue(at: now, &effects) }
+        if activity?.drained == true || drainingBy <= now || unreachableBy.map({ $0 <= now }) == true {
+            stop(at: now, &effects)
+        } else if activity?.draining != true, drainAgainAt ?? now <= now {
+            drainAgainAt = now + Self.askAgainAfter
+            effects.append(
+                .forcedDrain(epoch: epoch, deadline: max(.zero, (since + lifetime.drainTimeout) - now), reason: drainReason(at: now)))
+        }
+    }
+
+    private mutating func stop(at now: Timestamp, _ effects: inout [Effect]) {
+        stopAgainAt = now + Self.stopGrace + Self.askAgainAfter
+        effects.append(.stop(epoch: epoch, grace: Self.stopGrace))
+    }
+
+    private mutating func stopIfDue(at now: Timestamp, _ effects: inout [Effect]) {
+        if let stopAgainAt, stopAgainAt <= now { stop(at: now, &effects) }
+    }
+
+    private mutating func check(at now: Timestamp, _ effects: inout [Effect]) {
+        checkAgainAt = now + Self.askAgainAfter
+        effects.append(.checkRuntime(epoch: epoch))
+    }
+
+    private mutating func checkIfDue(at now: Timestamp, _ effects: inout [Effect]) {
+        if runtime == .unknown, checkAgainAt ?? now <= now { check(at: now, &effects) }
+    }
+}
+
+// MARK: - What follows from what is known
+
+extension SessionMachine {
+    private var wantsToRun: Bool { resumeWish || (!suspendWish && (openTasks ?? 0) > 0) }
+
+    /// The one Task of a commit-scoped session has ended.
+    private var isDone: Bool { scope == .commit && openTasks == 0 }
+
+    private func mustEnd(at now: Timestamp) -> Bool {
+        endWish || ttlEnd <= now || (isDone && phase != .failed && !resumeWish)
+    }
+
+    /// Where a drain leads. A Task that came in the meantime keeps an idle session from ending.
+    private func endsAfterDrain(at now: Timestamp) -> Bool {
+        if mustEnd(at: now) { return true }
+        return (openTasks ?? 0) == 0 && !suspendWish && !resumeWish && lifetime.onIdle == .end
+    }
+
+    /// For how long it must have been idle before it is asked to drain.
+    private var idleLimit: TimeSpan { isDone ? .zero : lifetime.idleTimeout }
+
+    /// When the sidecar is to be asked whether it is idle, or told that its time is up.
+    private var drainDue: Timestamp? {
+        guard openTasks == 0, let activity, !activity.busy, let idleSince = activity.idleSince else { return ttlEnd }
+        let due = idleSince + idleLimit
+        return min(ttlEnd, max(due, drainAgainAt ?? due))
+    }
+
+    private var drainingBy: Timestamp { since + lifetime.drainTimeout + Self.drainMargin }
+    private var reaskDrainAt: Timestamp? { activity?.draining == true ? nil : drainAgainAt }
+    private var unreachableBy: Timestamp? { unreachableSince.map { $0 + lifetime.startTimeout } }
+
+    private func drainReason(at now: Timestamp) -> String {
+        if endWish { return "ended by a user" }
+        if ttlEnd <= now { return "older than its ttl of \(lifetime.ttl)" }
+        if suspendWish { return "suspended by a user" }
+        return "idle for \(lifetime.idleTimeout)"
+    }
+
+    private func endMessage(at now: Timestamp) -> String {
+        if endWish { return "ended by a user" }
+        if ttlEnd <= now { return "ended: older than its ttl of \(lifetime.ttl)" }
+        if isDone { return "its Task has ended" }
+        return "ended after being idle for \(lifetime.idleTimeout)"
+    }
+
+    private func earliest(_ moments: Timestamp?...) -> Timestamp? { moments.compactMap(\.self).min() }
+}

@@ -1,0 +1,93 @@
+import SessionModel
+
+extension ScopeSpec {
+    /// The key of the session that a Task with this scope belongs to.
+    /// - Parameter task: the Task's uid, which is the identity of a commit scope.
+    /// - Throws: ``Problem`` with one sentence that names the mistake.
+    func key(task uid: String) throws(Problem) -> SessionKey {
+        do {
+            switch kind {
+            case .commit:
+                return try SessionKey(.task(uid: uid), profile: profile)
+            case .pullRequest, .issue:
+                guard let repository else {
+                    throw Problem(.invalidRequest, "scope.repository is missing: name it as OWNER/NAME, HOST/OWNER/NAME or a path.")
+                }
+                guard let number else {
+                    throw Problem(.invalidRequest, "scope.number is missing: give the number of the \(kind.noun).")
+                }
+                let name = Self.normalized(repository)
+                return try SessionKey(
+                    kind == .pullRequest
+                        ? .pullRequest(repository: name, number: number) : .issue(repository: name, number: number),
+                    profile: profile)
+            }
+        } catch let error as InvalidSessionKey {
+            throw Problem(.invalidRequest, "scope “\(error.text)” is not valid: \(error.why).")
+        } catch let problem as Problem {
+            throw problem
+        } catch {
+            throw Problem(.invalidRequest, "scope is not valid: \(error)")
+        }
+    }
+
+    /// One name for every way to write a repository: `acme/widgets`, `https://github.com/acme/widgets.git` and
+    /// `git@github.com:acme/widgets` are all `github.com/acme/widgets`. A path stays as it is.
+    static func normalized(_ repository: String) -> String {
+        var name = Substring(repository)
+        if let scheme = name.firstRange(of: "://") {
+            let isFile = name[..<scheme.lowerBound] == "file"
+            name = name[scheme.upperBound...]
+            if !isFile, let at = name.firstIndex(of: "@"), at < (name.firstIndex(of: "/") ?? name.endIndex) {
+                name = name[name.index(after: at)...]
+            }
+        } else if !name.hasPrefix("/"), let at = name.firstIndex(of: "@"), let colon = name[at...].firstIndex(of: ":") {
+            return normalized("ssh://" + name[name.index(after: at)..<colon] + "/" + name[name.index(after: colon)...])
+        }
+        while name.count > 1, name.hasSuffix("/") { name.removeLast() }
+        if name.hasPrefix("/") { return String(name) }
+        if name.hasSuffix(".git") { name.removeLast(4) }
+        return name.filter { $0 == "/" }.count == 1 ? "github.com/\(name)" : String(name)
+    }
+}
+
+extension ScopeKind {
+    var noun: String {
+        switch self {
+        case .commit: "commit"
+        case .pullRequest: "pull request"
+        case .issue: "issue"
+        }
+    }
+}
+
+extension SessionSpec {
+    /// The session's working directory, from what the user said of the workspace and, where that is silent, from the scope.
+    var workspaceDescription: WorkspaceDescription {
+        var description = WorkspaceDescription(
+            repository: workspace?.repository ?? Self.remote(key.repository ?? scope.repository), mirror: workspace?.mirror,
+            setupCommand: workspace?.setupCommand)
+        guard description.repository != nil else { return description }
+        if let ref = workspace?.ref {
+            if ref.utf8.count == 40, ref.allSatisfy(\.isHexDigit) {
+                description.commit = ref
+            } else {
+                description.branch = ref
+            }
+            return description
+        }
+        switch key.subject {
+        case .pullRequest(_, let number): description.pullRequest = number
+        case .issue(_, let number): description.branch = "holdfast/issue-\(number)"
+        case .task: description.commit = scope.sha
+        }
+        return description
+    }
+
+    /// Where a repository that only the scope names can be cloned from.
+    private static func remote(_ repository: String?) -> String? {
+        guard let repository else { return nil }
+        if repository.hasPrefix("/") { return repository }
+        return "https://\(ScopeSpec.normalized(repository)).git"
+    }
+}

@@ -1,0 +1,34 @@
+import SessionModel
+
+extension TaskSpec {
+    /// What is wrong with it, as one sentence; nil when nothing is.
+    var mistake: String? {
+        if let mistake = turnRequest.mistake { return mistake }
+        if prompt.utf8.count > Self.maxPromptBytes {
+            return "prompt has \(prompt.utf8.count) bytes; at most \(Self.maxPromptBytes) are taken"
+        }
+        if let key = idempotencyKey, key.isEmpty || key.utf8.count > 512 { return "idempotencyKey must have 1 to 512 bytes" }
+        if let scope {
+            if scope.kind == .commit, scope.number != nil { return "scope.number has no meaning in a commit scope" }
+            if let sha = scope.sha, !(7...64).contains(sha.utf8.count) || !sha.allSatisfy(\.isHexDigit) {
+                return "scope.sha “\(sha)” is not a commit's object name"
+            }
+        }
+        if let mistake = worker?.mistake ?? lifetime?.mistake { return mistake }
+        guard let workspace else { return nil }
+        if workspace.repository.isEmpty { return "workspace.repository is empty: name a URL or a path that git can clone" }
+        return WorkspaceDescription(
+            repository: workspace.repository, branch: workspace.ref, mirror: workspace.mirror,
+            setupCommand: workspace.setupCommand
+        ).mistake
+    }
+
+    /// What the session's sidecar is asked to do for it.
+    var turnRequest: TurnRequest {
+        TurnRequest(
+            prompt: prompt, whenBusy: turn?.whenBusy, supersedeKey: turn?.supersedeKey, timeout: turn?.timeout,
+            model: turn?.model, effort: turn?.effort)
+    }
+
+    static let maxPromptBytes = 1 << 20
+}

@@ -1,0 +1,199 @@
+import Foundation
+import GRDB
+import SessionModel
+
+/// One read or write of the ``Store``. Used only within the closure that it is given to.
+final class StoreTransaction {
+    private let database: Database
+    private(set) var changes: [Change] = []
+
+    init(_ database: Database) { self.database = database }
+
+    /// The newest version of anything.
+    var version: Int64 {
+        get throws { try Int64.fetchOne(database, sql: "SELECT version FROM counter") ?? 0 }
+    }
+}
+
+// MARK: - Any resource
+
+extension StoreTransaction {
+    func get<Document: StoredResource>(_ type: Document.Type, _ name: String) throws -> Document? {
+        let statement = try database.cachedStatement(sql: "SELECT document FROM resource WHERE kind = ? AND name = ?")
+        return try String.fetchOne(statement, arguments: [Document.kind, name]).map { try JSON.decode(from: $0) }
+    }
+
+    /// Adds a document. Its version is set here.
+    @discardableResult
+    func insert<Document: StoredResource>(_ document: Document) throws -> Document {
+        var document = document
+        document.metadata.resourceVersion = try nextVersion()
+        let statement = try database.cachedStatement(
+            sql: """
+                INSERT INTO resource (kind, name, uid, version, ordinal, session, phase, open, document)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """)
+        let version = document.metadata.resourceVersion
+        try statement.execute(arguments: [
+            Document.kind, document.metadata.name, document.metadata.uid, version, version, document.sessionName,
+            document.phaseName, document.isOpen, try JSON.string(document),
+        ])
+        note(document, created: true)
+        return document
+    }
+
+    /// Writes a document that was read before.
+    /// - Throws: ``StoreError/conflict(kind:name:)`` when its version is not the stored one.
+    @discardableResult
+    func update<Document: StoredResource>(_ document: Document) throws -> Document {
+        var document = document
+        let read = document.metadata.resourceVersion
+        document.metadata.resourceVersion = try nextVersion()
+        let statement = try database.cachedStatement(
+            sql: """
+                UPDATE resource SET version = ?, session = ?, phase = ?, open = ?, document = ?
+                WHERE kind = ? AND name = ? AND uid = ? AND version = ?
+                """)
+        try statement.execute(arguments: [
+            document.metadata.resourceVersion, document.sessionName, document.phaseName, document.isOpen,
+            try JSON.string(document), Document.kind, document.metadata.name, document.metadata.uid, read,
+        ])
+        guard database.changesCount == 1 else {
+            throw StoreError.conflict(kind: Document.kind, name: document.metadata.name)
+        }
+        note(document, created: false)
+        return document
+    }
+
+    func delete<Document: StoredResource>(_ document: Document) throws {
+        try database.cachedStatement(sql: "DELETE FROM resource WHERE kind = ? AND name = ? AND uid = ?")
+            .execute(arguments: [Document.kind, document.metadata.name, document.metadata.uid])
+    }
+
+    private func nextVersion() throws -> Int64 {
+        guard
+            let version = try Int64.fetchOne(
+                database.cachedStatement(sql: "UPDATE counter SET version = version + 1 RETURNING version"))
+        else { throw StoreError.notDurable }
+        return version
+    }
+
+    private func note(_ document: some StoredResource, created: Bool) {
+        changes.append(
+            Change(
+                kind: type(of: document).kind, name: document.metadata.name, version: document.metadata.resourceVersion,
+                session: document.sessionName, created: created))
+    }
+}
+
+// MARK: - Questions
+
+extension StoreTransaction {
+    /// Tasks, the newest first.
+    func tasks(session: String?, limit: Int) throws -> [TaskResource] {
+        let sql = """
+            SELECT document FROM resource WHERE kind = 'Task' \(session == nil ? "" : "AND session = ?")
+            ORDER BY ordinal DESC LIMIT ?
+            """
+        return try String.fetchAll(
+            database, sql: sql, arguments: session.map { [$0, limit] } ?? [limit]
+        ).map { try JSON.decode(from: $0) }
+    }
+
+    /// The Tasks of a session that have not ended, in the order of their creation: that in which they run.
+    func openTasks(session: String) throws -> [TaskResource] {
+        let statement = try database.cachedStatement(
+            sql: "SELECT document FROM resource WHERE session = ? AND kind = 'Task' AND open ORDER BY ordinal")
+        return try String.fetchAll(statement, arguments: [session]).map { try JSON.decode(from: $0) }
+    }
+
+    /// Sessions, the newest first.
+    func sessions(limit: Int = 10_000) throws -> [SessionResource] {
+        try String.fetchAll(
+            database, sql: "SELECT document FROM resource WHERE kind = 'Session' ORDER BY ordinal DESC LIMIT ?",
+            arguments: [limit]
+        ).map { try JSON.decode(from: $0) }
+    }
+
+    /// The names of the sessions that have not ended.
+    func openSessionNames() throws -> [String] {
+        try String.fetchAll(database, sql: "SELECT name FROM resource WHERE kind = 'Session' AND open ORDER BY ordinal")
+    }
+
+    /// The names of at most two sessions that begin so.
+    func sessionNames(prefix: String) throws -> [String] {
+        try String.fetchAll(
+            database, sql: "SELECT name FROM resource WHERE kind = 'Session' AND name >= ? AND name < ? ORDER BY name LIMIT 2",
+            arguments: [prefix, prefix + "~"])
+    }
+
+    /// How many resources of each kind are in each phase.
+    func phaseCounts() throws -> [(kind: String, phase: String, count: Int)] {
+        try Row.fetchAll(database, sql: "SELECT kind, phase, COUNT(*) FROM resource GROUP BY kind, phase ORDER BY kind, phase")
+            .map { ($0[0], $0[1], $0[2]) }
+    }
+}
+
+// MARK: - Idempotency keys
+
+extension StoreTransaction {
+    struct StoredKey {
+        /// Of the request that the key came with.
+        var digest: String
+        var task: String
+    }
+
+    func key(_ key: String, at now: Timestamp) throws -> StoredKey? {
+        try Row.fetchOne(
+            database.cachedStatement(sql: "SELECT digest, task FROM idempotencyKey WHERE key = ? AND expires > ?"),
+            arguments: [key, now.milliseconds]
+        ).map { StoredKey(digest: $0[0], task: $0[1]) }
+    }
+
+    /// Keeps a key, and forgets the ones whose time is up.
+    func keep(_ key: String, digest: String, task: String, until expiry: Timestamp, at now: Timestamp) throws {
+        try database.cachedStatement(sql: "DELETE FROM idempotencyKey WHERE expires <= ?").execute(arguments: [now.milliseconds])
+        try database.cachedStatement(sql: "INSERT INTO idempotencyKey VALUES (?, ?, ?, ?)")
+            .execute(arguments: [key, digest, task, expiry.milliseconds])
+    }
+}
+
+// MARK: - What is indexed
+
+/// A document and the columns it is found by.
+protocol StoredResource: Codable {
+    static var kind: String { get }
+    var metadata: Metadata { get set }
+    var sessionName: String? { get }
+    var phaseName: String { get }
+    var isOpen: Bool { get }
+}
+
+extension Resource: StoredResource where Spec: IndexedSpec, Status == Spec.IndexedStatus {
+    static var kind: String { Spec.kind }
+    var sessionName: String? { Spec.sessionName(spec, status) }
+    var phaseName: String { Spec.phaseName(status) }
+    var isOpen: Bool { Spec.isOpen(status) }
+}
+
+protocol IndexedSpec {
+    associatedtype IndexedStatus
+    static var kind: String { get }
+    static func sessionName(_ spec: Self, _ status: IndexedStatus) -> String?
+    static func phaseName(_ status: IndexedStatus) -> String
+    static func isOpen(_ status: IndexedStatus) -> Bool
+}
+
+extension TaskSpec: IndexedSpec {
+    static var kind: String { "Task" }
+    static func sessionName(_ spec: TaskSpec, _ status: TaskStatus) -> String? { status.session?.name }
+    static func phaseName(_ status: TaskStatus) -> String { status.phase.rawValue }
+    static func isOpen(_ status: TaskStatus) -> Bool { !status.phase.isTerminal }
+}
+
+extension SessionSpec: IndexedSpec {
+    static var kind: String { "Session" }
+    static func sessionName(_ spec: SessionSpec, _ status: SessionResourceStatus) -> String? { nil }
+    static func phaseName(_ status: SessionResourceStatus) -> String { status.phase.rawValue }
+    static func isOpen(_ status: SessionResourceStatus) -> Bool { status.phase != .ended }
+}

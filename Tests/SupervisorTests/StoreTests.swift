@@ -1,0 +1,139 @@
+import Foundation
+import SessionModel
+import Testing
+
+@testable import Supervisor
+
+@Suite struct StoreTests {
+    @Test func commitsAreSynced() throws {
+        let directory = try TemporaryDirectory()
+        #expect(try Store(path: directory.path + "/store.db").synchronous == 2)
+    }
+
+    @Test func aStaleVersionIsRefused() async throws {
+        let directory = try TemporaryDirectory()
+        let store = try Store(path: directory.path + "/store.db")
+        let task = try await store.create(TaskSpec(prompt: "one"))
+        var first = task
+        first.status.message = "first"
+        let stored = first
+        try await store.write { try $0.update(stored) }
+        await #expect(throws: StoreError.self) { try await store.write { try $0.update(task) } }
+        let read = try await store.read { try $0.get(TaskResource.self, task.metadata.name) }
+        #expect(read?.status.message == "first")
+        #expect(read?.metadata.resourceVersion ?? 0 > task.metadata.resourceVersion)
+    }
+
+    @Test func aFailedTransactionLeavesAndTellsNothing() async throws {
+        let directory = try TemporaryDirectory()
+        let store = try Store(path: directory.path + "/store.db")
+        let before = try await store.read { try $0.version }
+        await #expect(throws: Problem.self) { try await store.create(TaskSpec(prompt: "no agent"), fallback: nil) }
+        #expect(try await store.read { try $0.version } == before)
+        #expect(try await store.read { try $0.tasks(session: nil, limit: 10) }.isEmpty)
+    }
+
+    @Test func oneKeyMakesOneTaskHoweverOftenAndHoweverFast() async throws {
+        let directory = try TemporaryDirectory()
+        let store = try Store(path: directory.path + "/store.db")
+        var spec = TaskSpec(prompt: "once")
+        spec.idempotencyKey = "delivery-1"
+        let request = spec
+        let names = try await withThrowingTaskGroup(of: String.self) { group in
+            for _ in 0..<100 { group.addTask { try await store.create(request).metadata.name } }
+            return try await group.reduce(into: Set()) { $0.insert($1) }
+        }
+        #expect(names.count == 1)
+        spec.prompt = "something else"
+        let other = spec
+        let problem = await #expect(throws: Problem.self) { try await store.create(other) }
+        #expect(problem?.kind == .idempotencyMismatch)
+    }
+
+    @Test func aKeyIsForgottenAfterItsWindow() async throws {
+        let directory = try TemporaryDirectory()
+        let store = try Store(path: directory.path + "/store.db")
+        var spec = TaskSpec(prompt: "once")
+        spec.idempotencyKey = "k"
+        let request = spec
+        let first = try await store.create(request)
+        #expect(try await store.create(request, at: .now + .days(6)).metadata.name == first.metadata.name)
+        #expect(try await store.create(request, at: .now + .days(8)).metadata.name != first.metadata.name)
+    }
+
+    @Test func twoTasksForOneNewScopeMakeOneSession() async throws {
+        let directory = try TemporaryDirectory()
+        let store = try Store(path: directory.path + "/store.db")
+        let scope = ScopeSpec(kind: .pullRequest, repository: "acme/widgets", number: 12)
+        let keys = try await withThrowingTaskGroup(of: SessionKey?.self) { group in
+            for index in 0..<20 {
+                group.addTask { try await store.create(TaskSpec(prompt: "task \(index)", scope: scope)).status.session }
+            }
+            return try await group.reduce(into: Set()) { $0.insert($1) }
+        }
+        #expect(keys.count == 1)
+        let sessions = try await store.read { try $0.sessions() }
+        #expect(sessions.map(\.spec.key.description) == ["pr:github.com/acme/widgets#12"])
+        let open = try await store.read { try $0.openTasks(session: sessions[0].metadata.name) }
+        #expect(open.count == 20)
+        #expect(open.map(\.metadata.resourceVersion) == open.map(\.metadata.resourceVersion).sorted())
+    }
+
+    @Test func anotherWorkerFailsTheTaskAndSaysWhy() async throws {
+        let directory = try TemporaryDirectory()
+        let store = try Store(path: directory.path + "/store.db")
+        let scope = ScopeSpec(kind: .issue, repository: "acme/widgets", number: 3)
+        _ = try await store.create(TaskSpec(prompt: "one", scope: scope))
+        let task = try await store.create(
+            TaskSpec(prompt: "two", scope: scope, worker: AgentDescription(driver: .acp, command: ["other"])))
+        #expect(task.status.phase == .failed)
+        #expect(task.status.reason == .workerMismatch)
+        #expect(task.status.message?.contains("other") == true)
+    }
+
+    @Test func waitersSeeAChangeThatCommitsBeforeTheyWait() async throws {
+        let directory = try TemporaryDirectory()
+        let store = try Store(path: directory.path + "/store.db")
+        let task = try await store.create(TaskSpec(prompt: "one"))
+        let name = task.metadata.name
+        async let seen = store.feed.value(
+            of: "Task", name, within: .seconds(20),
+            read: { try await store.read { try $0.get(TaskResource.self, name) } },
+            isNews: { ($0?.metadata.resourceVersion ?? 0) > task.metadata.resourceVersion })
+        var changed = task
+        changed.status.message = "changed"
+        let write = changed
+        try await store.write { try $0.update(write) }
+        #expect(try await seen?.status.message == "changed")
+        let same = try await store.feed.value(
+            of: "Task", name, within: .milliseconds(5), read: { 1 }, isNews: { _ in false })
+        #expect(same == 1)
+    }
+}
+
+extension Store {
+    static let agent = AgentDescription(driver: .acp, command: ["agent"])
+
+    @discardableResult
+    func create(_ spec: TaskSpec, fallback: AgentDescription? = agent, at now: Timestamp = .now) async throws -> TaskResource {
+        let digest = Identity.digest(try JSON.encode(spec))
+        let answer = try await write {
+            try TaskRouting.create(.init(spec: spec, fallback: fallback, digest: digest), at: now, in: $0)
+        }
+        switch answer {
+        case .created(let task), .repeated(let task): return task
+        }
+    }
+}
+
+/// A directory with a short path that is removed with its owner.
+final class TemporaryDirectory: Sendable {
+    let path: String
+
+    init() throws {
+        path = "/tmp/hf-" + String(UInt32.random(in: .min ... .max), radix: 36)
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+}
