@@ -155,13 +155,14 @@ extension SessionMachine {
 
     /// When ``Input/tick`` is due at the latest; nil when nothing is ever due by itself.
     public var nextDeadline: Timestamp? {
-        switch phase {
+        if runtime == .unknown { return checkAgainAt }
+        if let stopAgainAt { return stopAgainAt }
+        return switch phase {
         case .ended: nil
         case .pending, .suspended, .failed: ttlEnd
-        case .starting: earliest(retryAt, startBy, checkAgainAt, stopAgainAt)
-        case .ready: earliest(checkAgainAt, stopAgainAt, stopAgainAt == nil ? earliest(drainDue, unreachableBy) : nil)
-        case .draining:
-            earliest(checkAgainAt, stopAgainAt, stopAgainAt == nil ? earliest(drainingBy, reaskDrainAt, unreachableBy) : nil)
+        case .starting: earliest(retryAt, startBy)
+        case .ready: earliest(drainDue, unreachableBy)
+        case .draining: earliest(drainingBy, reaskDrainAt, unreachableBy)
         }
     }
 

@@ -1,0 +1,105 @@
+import Foundation
+import Glibc
+import Logging
+import Processes
+import SessionModel
+
+/// Runs each session as a `holdfast-sidecar serve` process of its own on this machine, in a directory under the data directory.
+///
+/// The processes are in sessions of their own and log to files, so that they outlive the supervisor; the next one finds them
+/// again by the record in the session's directory. There is no isolation: agent, sidecar and supervisor are one user.
+struct LocalRuntime: Sendable {
+    let dataDirectory: String
+    /// The `holdfast-sidecar` binary.
+    let sidecar: String
+    private let sockets: SocketDirectory
+    private let environment: [String: String]
+    private let boot: String
+
+    init(dataDirectory: String, sidecar: String, environment: [String: String]) throws(LocalError) {
+        self.dataDirectory = dataDirectory
+        self.sidecar = sidecar
+        self.environment = environment
+        sockets = try SocketDirectory(dataDirectory: dataDirectory, environment: environment)
+        boot =
+            FileManager.default.contents(atPath: "/proc/sys/kernel/random/boot_id").map {
+                String(decoding: $0, as: UTF8.self).filter { !$0.isWhitespace }
+            } ?? ""
+    }
+
+    func directory(of session: String) -> SessionDirectory { SessionDirectory(path: "\(dataDirectory)/sessions/\(session)") }
+
+    /// Starts an epoch. The caller has stored the epoch, and knows that the one before has ended.
+    func start(_ session: SessionResource, epoch: UInt32) throws(LocalError) -> SidecarProcess {
+        let directory = directory(of: session.metadata.name)
+        try directory.prepare(for: session, archive: "\(dataDirectory)/archive")
+        let run = try sockets.directory(of: session)
+        var record = SessionDirectory.Record(epoch: epoch, socket: "\(run)/s.sock", boot: boot)
+        // Should the supervisor die before it knows the pid, this says that there may be a process to look for.
+        try directory.write(record)
+        let log = try directory.openLog()
+        defer { close(log) }
+        let limits = (session.spec.lifetime ?? Lifetime()).resolved
+        var spawn = Spawn(
+            [
+                sidecar, "serve", "--state-dir", directory.state, "--socket", record.socket, "--runtime-dir", run,
+                "--epoch", "\(epoch)", "--session", session.spec.key.description, "--agent", directory.agentFile,
+                "--workspace", directory.workspaceFile, "--workspace-dir", directory.workspace,
+                "--turn-timeout", limits.turnTimeout.description, "--input-timeout", limits.inputTimeout.description,
+                "--agent-idle", limits.agentIdle.description, "--max-queued-turns", "\(limits.maxQueuedTurns)",
+                "--dedupe-window", limits.dedupeWindow.description,
+            ], environment: environment, directory: directory.path)
+        spawn.grouping = .session
+        spawn.descriptors = [nil, log, log]
+        let pid: Int32
+        do {
+            pid = try spawn.start()
+        } catch {
+            throw LocalError("\(error)")
+        }
+        guard let entry = ProcessEntry(pid) else { throw LocalError("process \(pid) has no entry in /proc") }
+        record.pid = pid
+        record.startTime = entry.startTime
+        do {
+            try directory.write(record)
+        } catch {
+            // Without the record nobody could find it again, so it may not run.
+            entry.signal(SIGKILL)
+            _ = Child.wait(pid)
+            throw error
+        }
+        return try SidecarProcess(entry, epoch: epoch, socket: record.socket, isChild: true)
+    }
+
+    enum Found: Sendable {
+        case alive(SidecarProcess)
+        /// It was started once, and has ended.
+        case ended
+        case neverStarted
+    }
+
+    /// Looks for an epoch's process after a restart of the supervisor.
+    func find(_ session: SessionResource, epoch: UInt32) throws(LocalError) -> Found {
+        let directory = directory(of: session.metadata.name)
+        guard directory.belongs(to: session), var record = directory.record, record.epoch == epoch else { return .neverStarted }
+        guard record.boot == boot else { return .ended }
+        if let pid = record.pid, let startTime = record.startTime {
+            guard let entry = ProcessEntry(pid), entry.startTime == startTime, entry.isAlive else { return .ended }
+            return .alive(try SidecarProcess(entry, epoch: epoch, socket: record.socket, isChild: false))
+        }
+        // The supervisor was killed between starting it and writing down its pid.
+        let arguments = [sidecar, "serve", "--state-dir", directory.state]
+        guard let entry = ProcessEntry.all().first(where: { $0.isAlive && Self.arguments($0.pid).starts(with: arguments) }) else {
+            return .neverStarted
+        }
+        record.pid = entry.pid
+        record.startTime = entry.startTime
+        try directory.write(record)
+        return .alive(try SidecarProcess(entry, epoch: epoch, socket: record.socket, isChild: false))
+    }
+
+    private static func arguments(_ pid: Int32) -> [String] {
+        guard let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else { return [] }
+        return bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+    }
+}

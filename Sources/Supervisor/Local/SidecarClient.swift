@@ -1,0 +1,112 @@
+import Curl
+import Foundation
+import SessionModel
+
+/// The sidecar's API over its Unix socket.
+struct SidecarClient: Sendable {
+    let socket: String
+
+    /// The sidecar answered with a problem, or did not answer.
+    enum Failure: Error, CustomStringConvertible {
+        case refused(Problem)
+        /// It is not known whether the request took effect.
+        case unreachable(String)
+
+        var description: String {
+            switch self {
+            case .refused(let problem): problem.detail
+            case .unreachable(let why): why
+            }
+        }
+    }
+
+    func isReady() async throws(Failure) -> Bool {
+        try await send("GET", "/readyz", timeout: .seconds(10)).status == 200
+    }
+
+    /// - Parameter after: wait until the activity has another version than this one.
+    func activity(after version: Int64?, wait: TimeSpan) async throws(Failure) -> Activity {
+        guard let version else { return try await get("/v1/activity") }
+        return try await get("/v1/activity?after=\(version)&wait=\(wait)", timeout: wait.duration + .seconds(15))
+    }
+
+    func session() async throws(Failure) -> SessionStatus { try await get("/v1/session") }
+
+    func enqueue(_ request: TurnRequest, key: String) async throws(Failure) -> Turn {
+        try await decode(
+            Turn.self, from: checked(send("POST", "/v1/turns", body: request, headers: [("Idempotency-Key", key)])))
+    }
+
+    /// Nil when the journal has no such turn.
+    func turn(_ id: TurnID) async throws(Failure) -> Turn? {
+        do throws(Failure) {
+            return try await get("/v1/turns/\(id)")
+        } catch .refused(let problem) where problem.status == 404 {
+            return nil
+        }
+    }
+
+    func cancel(_ id: TurnID) async throws(Failure) { _ = try await checked(send("DELETE", "/v1/turns/\(id)")) }
+
+    func answer(_ id: TurnID, _ answer: InputAnswer) async throws(Failure) {
+        _ = try await checked(send("POST", "/v1/turns/\(id)/input", body: answer))
+    }
+
+    func drain(_ request: DrainRequest) async throws(Failure) { _ = try await checked(send("POST", "/v1/drain", body: request)) }
+
+    func keepAlive(_ request: KeepAliveRequest) async throws(Failure) {
+        _ = try await checked(send("POST", "/v1/keepalive", body: request))
+    }
+
+    /// A response that is passed through as it comes: nothing of it is kept, and a slow reader makes the sidecar wait.
+    func stream(_ path: String, headers: [(String, String)]) async throws(Failure) -> CurlStreamedResponse {
+        var request = CurlRequest("GET", "http://sidecar\(path)", headers: headers, unixSocket: socket)
+        request.timeout = nil
+        do {
+            return try await CurlClient.shared.stream(request)
+        } catch {
+            throw .unreachable(error.message)
+        }
+    }
+}
+
+extension SidecarClient {
+    private func get<Value: Decodable>(_ path: String, timeout: Duration = .seconds(15)) async throws(Failure) -> Value {
+        try await decode(Value.self, from: checked(send("GET", path, timeout: timeout)))
+    }
+
+    private func send(
+        _ method: String, _ path: String, body: (any Encodable & Sendable)? = nil, headers: [(String, String)] = [],
+        timeout: Duration = .seconds(15)
+    ) async throws(Failure) -> CurlResponse {
+        do {
+            var headers = headers
+            var bytes: [UInt8]?
+            if let body {
+                bytes = Array(try JSON.encode(body))
+                headers.append(("Content-Type", "application/json"))
+            }
+            return try await CurlClient.shared.execute(
+                CurlRequest(
+                    method, "http://sidecar\(path)", headers: headers, body: bytes, unixSocket: socket, timeout: timeout))
+        } catch let error as CurlError {
+            throw .unreachable(error.message)
+        } catch {
+            throw .unreachable("\(error)")
+        }
+    }
+
+    private func checked(_ response: CurlResponse) throws(Failure) -> CurlResponse {
+        if (200..<300).contains(response.status) { return response }
+        if let problem = try? JSON.decode(Problem.self, from: Data(response.body)) { throw .refused(problem) }
+        throw .unreachable("the sidecar answered \(response.status) without a problem document")
+    }
+
+    private func decode<Value: Decodable>(_ type: Value.Type, from response: CurlResponse) throws(Failure) -> Value {
+        do {
+            return try JSON.decode(type, from: Data(response.body))
+        } catch {
+            throw .unreachable("the sidecar's answer could not be read: \((error as? DecodingError)?.clause ?? "\(error)")")
+        }
+    }
+}
