@@ -37,6 +37,20 @@ struct SidecarClient: Sendable {
             Turn.self, from: checked(send("POST", "/v1/turns", body: request, headers: [("Idempotency-Key", key)])))
     }
 
+    /// Whether the journal has made a turn of this key. An empty prompt is refused as invalid when the key is new, and as another
+    /// request when it is known: so asking cannot make a turn.
+    func knows(key: String) async throws(Failure) -> Bool {
+        do throws(Failure) {
+            _ = try await enqueue(TurnRequest(prompt: ""), key: key)
+            return true
+        } catch {
+            guard case .refused(let problem) = error else { throw error }
+            if problem.kind == .idempotencyMismatch { return true }
+            if problem.kind == .invalidRequest { return false }
+            throw error
+        }
+    }
+
     /// Nil when the journal has no such turn.
     func turn(_ id: TurnID) async throws(Failure) -> Turn? {
         do throws(Failure) {
