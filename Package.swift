@@ -1,14 +1,15 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.2
 import PackageDescription
 
 // One module per folder, and dependencies point one way (docs/architecture.md draws the graph).
 // The sidecar's graph is FoundationEssentials only: one `import Foundation` in it costs 44 MB.
 
-let settings: [SwiftSetting] = [
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-]
+let settings: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+    ] + (Context.environment["CI"] == "true" ? [.treatAllWarnings(as: .error)] : [])
 
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
@@ -70,11 +71,13 @@ let package = Package(
         library("AgentHost", ["SessionModel", "Processes", "CLinux", nio, nioPosix, nioLocks, logging]),
         library("Agents", ["SessionModel", "AgentHost", logging]),
         library("Workspace", ["SessionModel", "AgentHost", logging]),
-        library("HTTPServing", ["SessionModel", "CLinux", hummingbird, hummingbirdCore, httpTypes, nio, nioPosix, nioLocks, logging]),
+        library(
+            "HTTPServing", ["SessionModel", "CLinux", hummingbird, hummingbirdCore, httpTypes, nio, nioPosix, nioLocks, logging]),
         library(
             "Sidecar",
             [
-                "SessionModel", "Rendering", "Journal", "AgentHost", "Agents", "Workspace", "HTTPServing", "Processes", arguments, hummingbird,
+                "SessionModel", "Rendering", "Journal", "AgentHost", "Agents", "Workspace", "HTTPServing", "Processes", arguments,
+                hummingbird,
                 httpTypes, nio, nioPosix, nioLocks, logging, lifecycle,
             ]),
 
@@ -92,14 +95,15 @@ let package = Package(
         // An honest demonstration agent, for `make run` and the tests.
         library("DemoAgent", ["SessionModel", "CLinux"]),
 
-        executable("holdfast-sidecar", ["Sidecar", "AgentHost"]),
+        executable("holdfast-sidecar", ["Sidecar", arguments]),
         executable("holdfast-supervisor", ["Supervisor"]),
         executable("holdfast-demo-agent", ["DemoAgent"]),
         executable("holdfast", ["Holdfast"]),
 
         // Tests, one target per source target, and their doubles in Tests/Support.
         .target(
-            name: "Support", dependencies: ["SessionModel", "AgentHost", "Processes", "Curl", "CLinux", nioLocks], path: "Tests/Support",
+            name: "Support", dependencies: ["SessionModel", "AgentHost", "Processes", "Curl", "CLinux", nioLocks],
+            path: "Tests/Support",
             swiftSettings: settings),
         tests("SessionModel", ["SessionModel"]),
         tests("Rendering", ["Rendering", "SessionModel"]),

@@ -95,7 +95,7 @@ final class HostConnection: Sendable {
 }
 
 /// Runs `body` on a new thread.
-func detachThread(_ body: @escaping @Sendable () -> Void) {
+public func detachThread(_ body: @escaping @Sendable () -> Void) {
     final class Body {
         let run: @Sendable () -> Void
         init(_ run: @escaping @Sendable () -> Void) { self.run = run }

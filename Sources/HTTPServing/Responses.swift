@@ -11,7 +11,9 @@ extension Response {
         bytes(try JSON.encode(value), type: "application/json", status: status, headers: headers)
     }
 
-    public static func text(_ text: String, type: String = "text/plain; charset=utf-8", status: HTTPResponse.Status = .ok) -> Response {
+    public static func text(_ text: String, type: String = "text/plain; charset=utf-8", status: HTTPResponse.Status = .ok)
+        -> Response
+    {
         bytes(text.utf8, type: type, status: status)
     }
 

@@ -1,0 +1,41 @@
+# Two commands do everything on a fresh Debian machine with Swift:
+#   make run     builds, starts the supervisor on this machine and sends two Tasks for one pull request
+#   make test    runs every test
+# Each installs what is missing first (make deps).
+
+SWIFT ?= swift
+BUILD := $(CURDIR)/.build/debug
+
+.PHONY: help run test build bench images format lint deps clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -4; echo; grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
+
+run: build ## the demonstration; ONCE=1 ends after the second Task
+	@ONCE=$(ONCE) BUILD=$(BUILD) scripts/run.sh
+
+build: deps
+	@$(SWIFT) build
+
+test: deps ## every test; LONG=1 for the long variants
+	$(SWIFT) build --build-tests
+	HOLDFAST_LONG=$(LONG) $(SWIFT) test --skip-build
+
+bench: deps ## the figures of the README, each as a ratio
+	benchmarks/run.sh
+
+images: deps ## container images, as archives in build/images
+	images/build.sh
+
+format: ## format every source
+	$(SWIFT) format --in-place --recursive --parallel Sources Tests Package.swift
+
+lint: ## what CI checks before the tests
+	$(SWIFT) format lint --strict --recursive --parallel Sources Tests Package.swift
+	scripts/lint.sh
+
+deps: ## install the Debian packages that are missing
+	@scripts/deps.sh
+
+clean:
+	rm -rf .build build

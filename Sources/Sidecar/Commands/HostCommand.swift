@@ -1,0 +1,26 @@
+import AgentHost
+import ArgumentParser
+import Glibc
+import SessionModel
+
+struct HostCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "host", abstract: "Run processes for a sidecar; the first process of the agent's container.",
+        discussion: """
+            Proves itself to the sidecar with the secret, whose file it removes first. When the sidecar is lost, ends every process \
+            that it ever started before it does anything else.
+            """)
+
+    @Option(help: "The sidecar's Unix socket for its host.")
+    var socket: String
+    @Option(help: "The file with the one-time secret.")
+    var secretFile: String
+    @Option(help: "NAME=VALUE that every process gets in its environment, so that survivors of a crash can be found.")
+    var marker: String = "HOLDFAST_STATE=unknown"
+    @Option(help: "How long processes go on after SIGTERM, while the sidecar lets a turn end.")
+    var terminationGrace: TimeSpan = .seconds(25)
+
+    func run() throws {
+        Glibc.exit(HostProcess.run(socket: socket, secretFile: secretFile, marker: marker, terminationGrace: terminationGrace))
+    }
+}

@@ -1,0 +1,161 @@
+import AgentHost
+import ArgumentParser
+import FoundationEssentials
+import Glibc
+import HTTPServing
+import Journal
+import Logging
+import Processes
+import SessionModel
+import UnixSignals
+
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve", abstract: "Serve a session: accept turns, run the agent, keep the transcript.",
+        discussion: """
+            --state-dir and --socket suffice. Without --agent turns are accepted and wait; without --workspace the agent works in an \
+            empty directory. SIGTERM stops accepting, lets the running turn end within --grace, and exits with 0.
+            """)
+
+    @Option(help: "The session's directory: journal, blobs, the agent's own state.")
+    var stateDir: String
+    @Option(help: "The Unix socket to listen on; open to this user only.")
+    var socket: String
+    @Option(help: "Also listen on HOST:PORT; needs --token-file.")
+    var listen: String?
+    @Option(help: "A file with the bearer token that callers over TCP must present.")
+    var tokenFile: String?
+    @Option(help: "Which incarnation of the session this is. Default: the one after the last.")
+    var epoch: UInt32?
+    @Option(help: "The session's key, such as pr:github.com/acme/widgets#12.")
+    var session: String?
+    @Option(help: "A JSON file that describes the agent.")
+    var agent: String?
+    @Option(help: "A JSON file that describes the working directory.")
+    var workspace: String?
+    @Option(help: "Where the working directory is. Default: workspace in the state directory.")
+    var workspaceDir: String?
+    @Option(help: "A short directory for the agent host's socket. Default: beside the socket.")
+    var runtimeDir: String?
+    @Option(help: "How long one turn may take.") var turnTimeout: TimeSpan = TurnLimits().turnTimeout
+    @Option(help: "How long a question to a person stays open.") var inputTimeout: TimeSpan = TurnLimits().inputTimeout
+    @Option(help: "How long a cancelled turn may take to stop by itself.") var cancelGrace: TimeSpan = TurnLimits().cancelGrace
+    @Option(help: "How long an idle agent process is kept.") var agentIdle: TimeSpan = TurnLimits().agentIdle
+    @Option(help: "How long an idempotency key is remembered.") var dedupeWindow: TimeSpan = TurnLimits().dedupeWindow
+    @Option(help: "How many turns may wait.") var maxQueuedTurns: Int = TurnLimits().maxQueuedTurns
+    @Option(help: "How long a running turn may go on after SIGTERM.") var grace: TimeSpan = .seconds(25)
+    @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel: Logger.Level = .info
+
+    func run() async throws {
+        do { try await serve() } catch { Exit.fail(error) }
+    }
+
+    private func serve() async throws {
+        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger(label: "holdfast-sidecar")
+        logger.logLevel = logLevel
+        let options = try options()
+        let token = try tokenFile.map { file throws(Problem) in try BearerToken(file: file) }
+        let address = try listen.map(Self.address)
+        if address != nil, token == nil {
+            throw Problem(.invalidRequest, "--listen needs --token-file: nobody may call over TCP without a token.")
+        }
+
+        let pending = TroubleBox()
+        let session = try Session(options, logger: logger) { trouble in
+            if case .broken(let reason) = trouble {
+                // Nothing may be acknowledged any more, by any thread: what counts is what the disk has.
+                let text = "holdfast-sidecar: \(reason)\n"
+                text.withCString { _ = write(STDERR_FILENO, $0, strlen($0)) }
+                _exit(Exit.storage)
+            }
+            pending.pass(trouble)
+        }
+        pending.connect { trouble in await session.storage(trouble) }
+
+        let api = SidecarAPI(session: session)
+        let routes = api.routes
+        logger.notice(
+            "session opened",
+            metadata: ["epoch": "\(session.journal.epoch)", "cursor": "\(session.journal.cursor)", "state": "\(options.state)"])
+        // The socket is made with no access for others, before it can be connected to.
+        let mask = umask(0o177)
+        let listening = logger
+        let signals = await UnixSignalsSequence(trapping: [.sigterm, .sigint])
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                try await HTTPService(.unix(path: socket), routes: routes, logger: listening).run { _ in
+                    umask(mask)
+                    listening.notice("listening", metadata: ["socket": "\(socket)"])
+                    await session.start()
+                }
+            }
+            if let address, let token {
+                group.addTask {
+                    try await HTTPService(
+                        address, access: .token(token, except: SidecarAPI.open), routes: routes, logger: listening
+                    ).run { port in
+                        listening.notice("listening", metadata: ["address": "\(listen ?? "")", "port": "\(port ?? 0)"])
+                    }
+                }
+            }
+            group.addTask {
+                for await signal in signals {
+                    listening.notice("ending", metadata: ["signal": "\(signal)", "grace": "\(grace)"])
+                    await session.drainForShutdown(grace: grace)
+                    await session.stop()
+                    unlink(socket)
+                    Glibc.exit(0)
+                }
+            }
+            try await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private func options() throws -> SessionOptions {
+        let state = Self.absolute(stateDir)
+        let agent = try self.agent.map { try Self.document(AgentDescription.self, $0, "agent") }
+        let workspace = try self.workspace.map { try Self.document(WorkspaceDescription.self, $0, "workspace") }
+        if let mistake = agent?.mistake ?? workspace?.mistake { throw Problem(.invalidRequest, mistake) }
+        guard maxQueuedTurns > 0 else { throw Problem(.invalidRequest, "--max-queued-turns must be 1 or more.") }
+        var limits = TurnLimits()
+        limits.turnTimeout = turnTimeout
+        limits.inputTimeout = inputTimeout
+        limits.cancelGrace = cancelGrace
+        limits.agentIdle = agentIdle
+        limits.dedupeWindow = dedupeWindow
+        limits.maxQueuedTurns = maxQueuedTurns
+        let socketPath = Self.absolute(socket)
+        return SessionOptions(
+            state: state, key: try session.map { text throws(InvalidSessionKey) in try SessionKey(parsing: text) }, epoch: epoch,
+            agent: agent, workspace: workspace ?? WorkspaceDescription(),
+            directory: workspaceDir.map(Self.absolute) ?? state + "/workspace",
+            runtime: runtimeDir.map(Self.absolute) ?? socketPath + ".d", limits: limits,
+            hostProgram: ["/proc/self/exe", "host"])
+    }
+
+    private static func document<Value: Decodable>(_ type: Value.Type, _ path: String, _ what: String) throws(Problem) -> Value {
+        guard let data = try? Data(contentsOf: URL(filePath: path)) else {
+            throw Problem(.invalidRequest, "The \(what) description \(path) cannot be read: \(String(cString: strerror(errno))).")
+        }
+        do {
+            return try JSON.decode(type, from: data)
+        } catch let error as DecodingError {
+            throw Problem(.invalidRequest, "The \(what) description \(path) is not valid: \(error.clause).")
+        } catch {
+            throw Problem(.invalidRequest, "The \(what) description \(path) is not valid: \(error).")
+        }
+    }
+
+    private static func absolute(_ path: String) -> String {
+        path.hasPrefix("/") ? path : "\(String(cString: getcwd(nil, 0)!))/\(path)"
+    }
+
+    private static func address(_ text: String) throws(Problem) -> HTTPService.Address {
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
+            throw Problem(.invalidRequest, "--listen takes HOST:PORT, not “\(text)”.")
+        }
+        return .tcp(host: String(text[..<colon]), port: Int(port))
+    }
+}

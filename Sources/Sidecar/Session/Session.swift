@@ -1,0 +1,484 @@
+import AgentHost
+import Agents
+import FoundationEssentials
+import Glibc
+public import Journal
+public import Logging
+import Processes
+public import SessionModel
+import Workspace
+
+/// A session's shell: it feeds the turn queue, records what the queue decides, and performs its effects once they are durable.
+///
+/// All policy is in ``SessionModel/TurnQueue``. What is here: one journal, one agent host that is started again when it dies,
+/// one driver, one working directory, and those who wait for a change.
+public actor Session {
+    public nonisolated let journal: Journal
+    nonisolated let options: SessionOptions
+    nonisolated let deltas = LiveDeltas()
+    nonisolated let startedAt: Timestamp
+    private let logger: Logger
+    private let host: CurrentHost
+    private let driver: (any AgentDriver)?
+    private let workspace: Workspace
+
+    private var queue: TurnQueue
+    private var signal: ChangeSignal
+    private var timer: (due: Timestamp, task: Task<Void, Never>)?
+    /// Effects that wait for what was recorded before them to be durable.
+    private var outbox: [(sequence: UInt64, effects: [TurnQueue.Effect])] = []
+    private var outboxRuns = false
+    private var turnTask: Task<Void, Never>?
+    /// The turn whose agent is at work, as opposed to its workspace being prepared.
+    private var driverTurn: TurnID?
+    private var hostTask: Task<Void, Never>?
+    private var storageFault: String?
+
+    // MARK: Starting
+
+    /// Opens the journal and recovers the queue. Nothing runs before ``start()``.
+    /// - Throws: `JournalError`.
+    public init(
+        _ options: SessionOptions, logger: Logger, onTrouble: @escaping @Sendable (Journal.Trouble) -> Void
+    ) throws {
+        let now = Timestamp.now
+        self.options = options
+        self.logger = logger
+        startedAt = now
+        signal = ChangeSignal(startingAt: now)
+        let (journal, recovered, gaps) = try Journal.open(
+            state: options.state, epoch: options.epoch, now: now, onTrouble: onTrouble)
+        var queue = recovered
+        queue.limits = options.limits
+        // Decided and appended before any other input can come.
+        var effects = queue.handle(
+            .opened(epoch: journal.epoch, SessionOpened(version: Version.current, session: options.key)), at: now)
+        for gap in gaps { effects += queue.handle(.damaged(gap), at: now) }
+        effects += queue.handle(.agentConfigured(options.agent != nil), at: now)
+        for case .record(let body, let turn) in effects { journal.append(body, turn: turn, at: now) }
+        self.journal = journal
+        self.queue = queue
+
+        let host = CurrentHost()
+        self.host = host
+        workspace = Workspace(options.workspace, directory: options.directory, host: host, environment: options.environment)
+        let recent = queue.recent
+        driver = options.agent.map {
+            AgentDrivers.make(
+                description: $0, host: host,
+                environment: options.environment.merging(["HOLDFAST_AGENT_STATE": options.state + "/agent"]) { $1 },
+                digest: { Digest.text(of: recent) })
+        }
+    }
+
+    /// Starts the agent host, and with it the queue.
+    public func start() {
+        guard options.agent != nil, hostTask == nil else { return }
+        hostTask = Task { await keepHost() }
+    }
+
+    /// Ends what runs, and the journal last. The queue has been drained.
+    public func stop() async {
+        hostTask?.cancel()
+        await hostTask?.value
+        timer?.task.cancel()
+        await turnTask?.value
+        await journal.close()
+    }
+
+    // MARK: The queue
+
+    /// One step of the machine: decide, record, and put what follows in the outbox.
+    @discardableResult
+    private func handle(_ input: TurnQueue.Input) -> (reply: TurnQueue.Reply?, sequence: UInt64) {
+        let now = Timestamp.now
+        var reply: TurnQueue.Reply?
+        var later: [TurnQueue.Effect] = []
+        for effect in queue.handle(input, at: now) {
+            switch effect {
+            case .record(let body, let turn): journal.append(body, turn: turn, at: now)
+            case .reply(let answer): reply = answer
+            default: later.append(effect)
+            }
+        }
+        let sequence = journal.appended
+        journal.rotateIfNeeded(at: now) { queue.checkpoint }
+        if !later.isEmpty {
+            outbox.append((sequence, later))
+            runOutbox()
+        }
+        signal.change()
+        schedule()
+        return (reply, sequence)
+    }
+
+    private func schedule() {
+        let due = queue.nextDeadline
+        guard due != timer?.due else { return }
+        timer?.task.cancel()
+        timer = due.map { due in
+            (
+                due,
+                Task { [weak self] in
+                    // Time may have jumped, so the queue looks at the clock itself; it never hurts to ask again.
+                    try? await Task.sleep(for: max(due - .now, .milliseconds(1)).duration)
+                    if !Task.isCancelled { await self?.tick() }
+                }
+            )
+        }
+    }
+
+    private func tick() {
+        timer = nil
+        handle(.tick)
+    }
+
+    private func runOutbox() {
+        guard !outboxRuns else { return }
+        outboxRuns = true
+        Task {
+            while !outbox.isEmpty {
+                let (sequence, effects) = outbox.removeFirst()
+                guard await journal.eventuallySynced(sequence) else { break }
+                for effect in effects { perform(effect) }
+            }
+            outboxRuns = false
+        }
+    }
+
+    private func perform(_ effect: TurnQueue.Effect) {
+        switch effect {
+        case .record, .reply: break
+        case .dispatch(let id):
+            let previous = turnTask
+            turnTask = Task {
+                await previous?.value
+                await run(id)
+            }
+        case .interrupt(let id):
+            if driverTurn == id {
+                Task { await driver?.interrupt() }
+            } else {
+                // Its workspace is being prepared: there is no agent to ask, and git may be ended.
+                Task { try? await host.endAll(grace: options.processGrace) }
+            }
+        case .answer(_, let answer):
+            Task { await driver?.answer(answer) }
+        case .endProcesses(let reason):
+            Task { await endProcesses(reason) }
+        }
+    }
+
+    /// Ends every process, and reports when none is alive. Where the host cannot, the host itself is ended.
+    private func endSurvivors() async {
+        let targets = ProcessSweep.Targets(marker: options.marker)
+        let grace = options.processGrace.duration
+        while !Task.isCancelled {
+            let left = await withCheckedContinuation { continuation in
+                detachThread {
+                    continuation.resume(returning: ProcessSweep.end(targets, grace: grace, within: grace + .seconds(30)))
+                }
+            }
+            if left.isEmpty { return }
+            let names = left.prefix(10).map { "\($0.command.prefix(bytes: 80)) (\($0.pid))" }.joined(separator: ", ")
+            logger.error(
+                "processes of an earlier incarnation cannot be ended; nothing is dispatched before",
+                metadata: ["left": "\(names)"])
+        }
+    }
+
+    private func endProcesses(_ reason: String) async {
+        if let running = try? await host.processes(), !running.isEmpty {
+            let names = running.prefix(10).map { "\($0.command.prefix(bytes: 80)) (\($0.pid))" }.joined(separator: ", ")
+            record(.agentReleased(Reason("\(reason); ended: \(names)")), turn: nil)
+        }
+        do {
+            try await host.endAll(grace: options.processGrace)
+            await driver?.processesEnded()
+            handle(.hostClear)
+        } catch {
+            // A host that does not end what it runs is no host: it is given up, and everything under it with it.
+            logger.error("processes could not be ended", metadata: ["error": "\(error)"])
+            try? await hostLink?.close("it did not end its processes: \(error)")
+        }
+    }
+
+    // MARK: A turn
+
+    private func run(_ id: TurnID) async {
+        guard let turn = queue.running, turn.id == id, let driver else { return }
+        let reporter = SessionReporter(session: self, turn: id)
+        var outcome: TurnOutcome
+        do {
+            let notes = try await workspace.prepare { step in await reporter.record(.workspaceStep(step)) }
+            if queue.turn(id)?.cancelRequested == true {
+                outcome = TurnOutcome(
+                    TurnEnded(state: .cancelled, reason: .cancelled, message: "stopped before the agent began"), clean: false)
+            } else {
+                driverTurn = id
+                let text = notes.isEmpty ? turn.prompt : notes.map { "[Holdfast] \($0)\n" }.joined() + "\n" + turn.prompt
+                outcome = await driver.run(
+                    AgentPrompt(
+                        turn: id, text: text, model: turn.model, effort: turn.effort, directory: options.directory,
+                        conversation: queue.conversation, inputTimeout: queue.limits.inputTimeout),
+                    reporting: reporter)
+                driverTurn = nil
+                if let state = try? await workspace.state() {
+                    await reporter.record(.workspaceState(state))
+                    var results = outcome.end.results ?? TurnResults()
+                    results.workspace = state
+                    outcome.end.results = results
+                }
+            }
+        } catch {
+            await reporter.record(.workspaceStep(WorkspaceStep(.failed, error.message)))
+            outcome = TurnOutcome(TurnEnded(state: .failed, reason: .workspace, message: error.message), clean: true)
+        }
+        let warm = await driver.status.warm
+        handle(.finished(id, outcome.end, clean: outcome.clean))
+        handle(.agentWarm(warm && outcome.clean))
+    }
+
+    /// Appends an event that is not the queue's own.
+    @discardableResult
+    private func record(_ body: EventBody, turn: TurnID?) -> UInt64 {
+        let now = Timestamp.now
+        queue.apply(body, turn: turn, at: now)
+        let sequence = journal.append(body, turn: turn, at: now)
+        journal.rotateIfNeeded(at: now) { queue.checkpoint }
+        return sequence
+    }
+
+    /// Appends what the agent did, unless its turn is over or the disk is full. Nil when it was not appended.
+    func report(_ body: EventBody, turn: TurnID) -> UInt64? {
+        guard queue.running?.id == turn, storageFault == nil else { return nil }
+        return record(body, turn: turn)
+    }
+
+    func ask(_ request: InputRequest, turn: TurnID) { handle(.ask(turn, request)) }
+    func withdrawQuestion(of turn: TurnID) { handle(.askWithdrawn(turn)) }
+
+    // MARK: The agent host
+
+    private var hostLink: HostLink?
+
+    /// Starts the agent host, and again whenever it ends; until the task is cancelled.
+    private func keepHost() async {
+        // Processes of an incarnation that was killed together with its host.
+        await endSurvivors()
+        var failures = 0
+        while !Task.isCancelled {
+            do {
+                let link = try await HostLink.start(
+                    directory: options.runtime, marker: options.marker, executable: options.hostProgram, logger: logger)
+                hostLink = link
+                host.connect(link)
+                failures = 0
+                record(.hostConnected(HostConnected(pid: link.hostProcess)), turn: nil)
+                handle(.hostConnected)
+                let reason = await link.waitUntilLost()
+                host.disconnect()
+                hostLink = nil
+                await driver?.processesEnded()
+                guard let reason else {
+                    try await link.close()
+                    return
+                }
+                handle(.hostLost(reason: reason))
+                // No process may outlive its host: only then may another host dispatch.
+                try await link.sweepSurvivors()
+            } catch {
+                failures += 1
+                logger.error("the agent host could not be started", metadata: ["error": "\(error)"])
+                signal.change()
+            }
+            let pause = min(30_000, 100 << min(failures, 8))
+            try? await Task.sleep(for: .milliseconds(failures == 0 ? 0 : pause))
+        }
+    }
+
+    // MARK: Storage
+
+    /// What the journal's thread says of the disk.
+    public func storage(_ trouble: Journal.Trouble) {
+        switch trouble {
+        case .full(let reason):
+            storageFault = reason
+            logger.error("the disk is full or read-only", metadata: ["error": "\(reason)"])
+            handle(.storage(full: true))
+        case .recovered:
+            storageFault = nil
+            logger.notice("the disk can be written again")
+            handle(.storage(full: false))
+        case .broken:
+            break  // The process is ending.
+        }
+    }
+}
+
+// MARK: - What the API asks
+
+extension Session {
+    /// Accepts a turn, and returns when that is durable.
+    /// - Returns: the turn, and whether it is new or was made by the same key before.
+    /// - Throws: `Problem`.
+    func enqueue(_ request: TurnRequest, key: KeyDigest?) async throws -> (turn: Turn, isNew: Bool) {
+        let (reply, sequence) = handle(.enqueue(request, key: key))
+        switch reply {
+        case .accepted(let id):
+            var turn = queue.turn(id)
+            turn?.cursor = Cursor(journal: journal.id, sequence: sequence - 1)
+            do {
+                try await journal.synced(sequence)
+            } catch {
+                // Not durable, so not accepted: if the line reaches the disk after all, its cancellation follows it there.
+                handle(.cancel(id))
+                throw Problem(.storageFull, error.message, retryAfter: 10)
+            }
+            guard let turn = turn ?? queue.turn(id) else { throw Problem(.internal, "turn \(id) is gone") }
+            return (turn, true)
+        case .repeated(let id):
+            try await settled()
+            return (try await self.turn(id), false)
+        case .refused(let problem): throw withActivity(problem)
+        case .done, nil: throw Problem(.internal, "the queue gave no answer")
+        }
+    }
+
+    /// A turn, however long ago it was. Waits up to `wait` for its state to change, unless it has ended.
+    func turn(_ id: TurnID, wait: TimeSpan = .zero) async throws -> Turn {
+        let deadline = Timestamp.now + wait
+        let first = queue.turn(id)?.state
+        while let turn = queue.turn(id), !turn.state.isTerminal, turn.state == first, Timestamp.now < deadline {
+            try await waitForChange(after: signal.version, until: deadline)
+        }
+        try? await settled()
+        if let turn = queue.turn(id) { return turn }
+        guard id.ordinal <= queue.lastOrdinal else { throw Problem(.notFound, "There is no turn \(id) in this session.") }
+        guard let turn = try TranscriptReader.turn(id, state: options.state, upTo: journal.durable) else {
+            throw Problem(.notFound, "Turn \(id) cannot be read from the transcript.")
+        }
+        return turn
+    }
+
+    func turns() async -> TurnList {
+        try? await settled()
+        return TurnList(turns: queue.turns, total: queue.lastOrdinal)
+    }
+
+    func cancel(_ id: TurnID) async throws -> Turn {
+        try await decide(.cancel(id))
+        return try await turn(id)
+    }
+
+    func answer(_ id: TurnID, _ answer: InputAnswer) async throws -> Turn {
+        try await decide(.answer(id, answer))
+        return try await turn(id)
+    }
+
+    func drain(_ request: DrainRequest) async throws -> Activity {
+        try await decide(.drain(request))
+        return activity
+    }
+
+    func keepAlive(_ span: TimeSpan) async throws -> Activity {
+        try await decide(.keepAlive(span))
+        return activity
+    }
+
+    func attach() { handle(.attached) }
+    func detach() { handle(.detached) }
+
+    /// Hands the queue an input, and returns when what it decided is durable.
+    private func decide(_ input: TurnQueue.Input) async throws {
+        let (reply, sequence) = handle(input)
+        if case .refused(let problem) = reply { throw withActivity(problem) }
+        do {
+            try await journal.synced(sequence)
+        } catch {
+            throw Problem(.storageFull, error.message, retryAfter: 10)
+        }
+    }
+
+    /// A reader may see only what is durable.
+    private func settled() async throws { try await journal.settled() }
+
+    private func withActivity(_ problem: Problem) -> Problem {
+        guard problem.kind == .busy else { return problem }
+        var problem = problem
+        problem.activity = activity
+        return problem
+    }
+
+    var activity: Activity {
+        let waiting = queue.waitingFor
+        return Activity(
+            version: signal.version, journal: journal.id, epoch: journal.epoch, busy: queue.isBusy(at: .now),
+            idleSince: queue.idleSince, running: queue.running?.id, awaitingInput: queue.running?.input,
+            queued: queue.queued.count,
+            attached: queue.attached, keepAliveUntil: queue.keepAliveUntil, draining: queue.draining != nil,
+            drained: queue.drained,
+            waitingFor: waiting, cursor: journal.cursor)
+    }
+
+    /// The activity, at once or when it is no longer of version `after`; at the latest after `wait`.
+    func activity(after: Int64?, wait: TimeSpan) async throws -> Activity {
+        let deadline = Timestamp.now + wait
+        while let after, after == signal.version, Timestamp.now < deadline {
+            try await waitForChange(after: after, until: deadline)
+        }
+        try? await settled()
+        return activity
+    }
+
+    private func waitForChange(after version: Int64, until deadline: Timestamp) async throws {
+        guard signal.version == version else { return }
+        let ticket = signal.ticket()
+        let timeout = Task {
+            try? await Task.sleep(for: max(deadline - .now, .milliseconds(1)).duration)
+            signal.release(ticket)
+        }
+        defer { timeout.cancel() }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                if Task.isCancelled { continuation.resume() } else { signal.park(continuation, ticket: ticket) }
+            }
+        } onCancel: {
+            Task { await release(ticket) }
+        }
+        try Task.checkCancellation()
+    }
+
+    private func release(_ ticket: UInt64) { signal.release(ticket) }
+
+    /// Why the session cannot work at present, each reason as a sentence; empty when it is ready.
+    var notReady: [String] {
+        var reasons: [String] = []
+        if let fault = journal.fault { reasons.append(fault.message) }
+        if options.agent != nil, hostLink == nil { reasons.append("The agent host is not connected.") }
+        if let draining = queue.draining { reasons.append("The session is draining: \(draining.reason).") }
+        return reasons
+    }
+
+    func status() async -> SessionStatus {
+        try? await settled()
+        let agent = await driver?.status ?? AgentStatus()
+        let reasons = notReady
+        return SessionStatus(
+            session: options.key, version: Version.current, startedAt: startedAt, ready: reasons.isEmpty, notReady: reasons,
+            agent: AgentStatus(
+                driver: agent.driver, name: agent.name, warm: agent.warm, conversation: agent.conversation ?? queue.conversation),
+            workspace: queue.workspace, directory: options.directory, turns: queue.counts, usage: queue.usage, activity: activity,
+            limits: queue.limits)
+    }
+
+    /// Drains for a SIGTERM, and returns when nothing runs any more.
+    public func drainForShutdown(grace: TimeSpan) async {
+        handle(.drain(DrainRequest(deadline: grace, reason: "the sidecar was told to end")))
+        // The queue's own deadlines bound this; the margin is for a disk that does not answer.
+        let deadline = Timestamp.now + grace + queue.limits.cancelGrace + options.processGrace + .seconds(5)
+        while !queue.drained || queue.running != nil, Timestamp.now < deadline {
+            try? await waitForChange(after: signal.version, until: deadline)
+        }
+    }
+}
