@@ -95,7 +95,7 @@ let package = Package(
         // An honest demonstration agent, for `make run` and the tests.
         library("DemoAgent", ["SessionModel", "CLinux"]),
 
-        executable("holdfast-sidecar", ["Sidecar", arguments]),
+        executable("holdfast-sidecar", ["Sidecar"]),
         executable("holdfast-supervisor", ["Supervisor"]),
         executable("holdfast-demo-agent", ["DemoAgent"]),
         executable("holdfast", ["Holdfast"]),

@@ -1,7 +1,6 @@
-import ArgumentParser
 import Sidecar
 
 @main
 struct Main {
-    static func main() async { await SidecarCommand.main() }
+    static func main() async { await SidecarCommand.launch() }
 }

@@ -132,7 +132,7 @@ struct ServeCommand: AsyncParsableCommand {
             agent: agent, workspace: workspace ?? WorkspaceDescription(),
             directory: workspaceDir.map(Self.absolute) ?? state + "/workspace",
             runtime: runtimeDir.map(Self.absolute) ?? socketPath + ".d", limits: limits,
-            hostProgram: ["/proc/self/exe", "host"])
+            hostProgram: [Self.executable, "host"])
     }
 
     private static func document<Value: Decodable>(_ type: Value.Type, _ path: String, _ what: String) throws(Problem) -> Value {
@@ -146,6 +146,14 @@ struct ServeCommand: AsyncParsableCommand {
         } catch {
             throw Problem(.invalidRequest, "The \(what) description \(path) is not valid: \(error).")
         }
+    }
+
+    /// This program's file; by way of /proc when the file has been replaced since.
+    private static var executable: String {
+        var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
+        let count = buffer.withUnsafeMutableBytes { readlink("/proc/self/exe", $0.baseAddress!, $0.count) }
+        let path = String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+        return access(path, X_OK) == 0 ? path : "/proc/self/exe"
     }
 
     private static func absolute(_ path: String) -> String {

@@ -51,7 +51,7 @@ struct StatusCommand: ParsableCommand {
                 ].filter { $0.1 > 0 }.map { "\($0.1) \($0.0)" }.joined(separator: ", ")
             ))
         if rows.last?.1.isEmpty == true { rows[rows.count - 1].1 = "none yet" }
-        if let workspace = status.workspace {
+        if let workspace = status.workspace, workspace.branch != nil || workspace.commit != nil {
             var text = [workspace.branch, workspace.commit.map { String($0.prefix(12)) }].compactMap(\.self).joined(
                 separator: " at ")
             if workspace.dirtyFileCount > 0 { text += ", \(workspace.dirtyFileCount) changed" }

@@ -223,7 +223,7 @@ public actor Session {
                         conversation: queue.conversation, inputTimeout: queue.limits.inputTimeout),
                     reporting: reporter)
                 driverTurn = nil
-                if let state = try? await workspace.state() {
+                if let state = try? await workspace.state(), state != WorkspaceState() {
                     await reporter.record(.workspaceState(state))
                     var results = outcome.end.results ?? TurnResults()
                     results.workspace = state
@@ -231,7 +231,6 @@ public actor Session {
                 }
             }
         } catch {
-            await reporter.record(.workspaceStep(WorkspaceStep(.failed, error.message)))
             outcome = TurnOutcome(TurnEnded(state: .failed, reason: .workspace, message: error.message), clean: true)
         }
         let warm = await driver.status.warm
@@ -281,7 +280,8 @@ public actor Session {
                 hostLink = nil
                 await driver?.processesEnded()
                 guard let reason else {
-                    try await link.close()
+                    // This task is cancelled, and waits would end at once: the release goes on in one that is not.
+                    try await Task { try await link.close() }.value
                     return
                 }
                 handle(.hostLost(reason: reason))
