@@ -65,16 +65,13 @@ public final class HostLink: ProcessHost {
         directory: String, marker: String, executable: [String], environment: [String: String] = [:], log: Int32 = 2,
         deadline: TimeSpan = .seconds(10), logger: Logger
     ) async throws(HostError) -> HostLink {
-        guard let name = marker.split(separator: "=", maxSplits: 1).first.map(String.init), name.utf8.count < marker.utf8.count
-        else {
-            throw HostError(.refused, "The marker must be NAME=VALUE, but is “\(marker)”")
-        }
+        let variable = marker.split(separator: "=", maxSplits: 1).map(String.init)
+        guard variable.count == 2 else { throw HostError(.refused, "The marker must be NAME=VALUE, but is “\(marker)”") }
         guard clinux_become_subreaper() == 0 else { throw HostError(.refused, "Cannot become a subreaper: \(words(errno))") }
         let listener = try HostListener(directory: directory, peerUser: geteuid(), logger: logger)
-        let value = String(marker.utf8.dropFirst(name.utf8.count + 1)) ?? ""
         var spawn = Spawn(
             executable + ["--socket", listener.socketPath, "--secret-file", listener.secretPath, "--marker", marker],
-            environment: environment.merging([name: value]) { _, new in new }, directory: "/")
+            environment: environment.merging([variable[0]: variable[1]]) { _, new in new }, directory: "/")
         // Its own session: Ctrl-C at the sidecar's terminal must not reach it, and an orphan can be told by its session.
         spawn.grouping = .session
         spawn.descriptors = [nil, log, log]

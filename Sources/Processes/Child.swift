@@ -58,12 +58,12 @@ public enum Child {
     ///
     /// Whatever an agent host has started left this process's session, and no process can join a session; so a child in the same
     /// session was started here by other means (a library's), and is not an orphan.
-    public static func adopted() -> [ProcessEntry] {
+    public static func adopted() -> [ProcessEntry] { adopted(in: { ProcessEntry.all() }) }
+
+    static func adopted(in look: () -> [ProcessEntry]) -> [ProcessEntry] {
         let me = getpid()
         let session = getsid(0)
-        return lock.withLock {
-            ProcessEntry.all().filter { $0.parent == me && $0.session != session && !started.contains($0.pid) }
-        }
+        return lock.withLock { look().filter { $0.parent == me && $0.session != session && !started.contains($0.pid) } }
     }
 
     /// Collects the exit statuses of adopted orphans that have ended.

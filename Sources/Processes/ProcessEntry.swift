@@ -24,34 +24,37 @@ public struct ProcessEntry: Sendable, Hashable {
         // The name is in parentheses and may itself contain spaces and parentheses.
         guard let open = text.firstIndex(of: UInt8(ascii: "(")), let close = text.lastIndex(of: UInt8(ascii: ")")), open < close
         else { return nil }
-        let fields = text[(close + 1)...].split(separator: UInt8(ascii: " ")).map { String(decoding: $0, as: UTF8.self) }
-        guard fields.count > 19, let state = fields[0].first, let parent = Int32(fields[1]), let group = Int32(fields[2]),
-            let session = Int32(fields[3]), let threads = Int(fields[17]), let startTime = UInt64(fields[19])
-        else { return nil }
+        let fields = text[(close + 1)...].split(separator: UInt8(ascii: " "), maxSplits: 20)
+        guard fields.count > 19, let state = fields[0].first else { return nil }
         self.pid = pid
-        self.parent = parent
-        self.group = group
-        self.session = session
-        self.startTime = startTime
-        self.state = state
-        self.threads = threads
+        parent = Int32(truncatingIfNeeded: Self.number(fields[1]))
+        group = Int32(truncatingIfNeeded: Self.number(fields[2]))
+        session = Int32(truncatingIfNeeded: Self.number(fields[3]))
+        threads = Int(truncatingIfNeeded: Self.number(fields[17]))
+        startTime = Self.number(fields[19])
+        self.state = Character(UnicodeScalar(state))
         name = String(decoding: text[(open + 1)..<close], as: UTF8.self)
+    }
+
+    /// The kernel writes plain decimal numbers, -1 in place of a few that do not apply.
+    private static func number(_ digits: ArraySlice<UInt8>) -> UInt64 {
+        digits.reduce(0) { (48...57).contains($1) ? $0 &* 10 &+ UInt64($1 - 48) : $0 }
     }
 
     /// Every process that this one may see.
     public static func all() -> [ProcessEntry] {
-        guard let folder = opendir("/proc") else { return [] }
-        defer { closedir(folder) }
-        var entries: [ProcessEntry] = []
-        while let item = readdir(folder) {
-            // Only names that begin with a digit are processes.
-            guard (48...57).contains(item.pointee.d_name.0) else { continue }
-            let name = withUnsafePointer(to: &item.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        ProcFile.numbers(in: "/proc").compactMap { ProcessEntry($0) }
+    }
+
+    /// A quick look at the children of a process. Unlike a look at all processes it may miss some while others end.
+    static func children(of pid: Int32) -> [ProcessEntry] {
+        ProcFile.numbers(in: "/proc/\(pid)/task").flatMap { thread in
+            let text = ProcFile.read("/proc/\(pid)/task/\(thread)/children", limit: 1 << 20) ?? []
+            return text.split(separator: UInt8(ascii: " ")).compactMap { digits in
+                let child = ProcessEntry(Int32(truncatingIfNeeded: number(digits)))
+                return child?.parent == pid ? child : nil
             }
-            if let pid = Int32(name), let entry = ProcessEntry(pid) { entries.append(entry) }
         }
-        return entries
     }
 
     /// Every living or dead descendant of a process, itself not included.
@@ -85,9 +88,16 @@ public struct ProcessEntry: Sendable, Hashable {
     /// looked at instead.
     public func carries(_ marker: String) -> Bool {
         let wanted = Array(marker.utf8)
-        let text =
-            ProcFile.read("/proc/\(pid)/environ", limit: 4 << 20) ?? ProcFile.read("/proc/\(pid)/cmdline", limit: 4 << 20) ?? []
-        return text.split(separator: 0).contains { $0.elementsEqual(wanted) }
+        for _ in 0..<5 {
+            let environment = ProcFile.read("/proc/\(pid)/environ", limit: 4 << 20)
+            let text = environment ?? ProcFile.read("/proc/\(pid)/cmdline", limit: 4 << 20) ?? []
+            // In the middle of exec(2) both are empty, for a moment; of the kernel's own threads (children of 2) always.
+            guard text.isEmpty, parent > 0, parent != 2, isAlive else {
+                return text.split(separator: 0).contains { $0.elementsEqual(wanted) }
+            }
+            usleep(200)
+        }
+        return false
     }
 
     /// Sends it a signal, unless it has ended, whatever its pid may name by then.
@@ -105,6 +115,21 @@ public struct ProcessEntry: Sendable, Hashable {
 }
 
 enum ProcFile {
+    /// The names in a directory that are numbers.
+    static func numbers(in path: String) -> [Int32] {
+        guard let folder = opendir(path) else { return [] }
+        defer { closedir(folder) }
+        var numbers: [Int32] = []
+        while let item = readdir(folder) {
+            guard (48...57).contains(item.pointee.d_name.0) else { continue }
+            let number = withUnsafePointer(to: &item.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { Int32(atoi($0)) }
+            }
+            numbers.append(number)
+        }
+        return numbers
+    }
+
     /// The file's bytes up to a limit, or nil if it cannot be read.
     static func read(_ path: String, limit: Int) -> [UInt8]? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)

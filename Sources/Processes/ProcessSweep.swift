@@ -42,6 +42,21 @@ public struct ProcessSweep {
             return found.values.filter { $0.isAlive && !protected.contains($0.pid) }
         }
 
+        /// A quick look: much faster than ``find()``, for what forks and ends faster than all of /proc is read.
+        func glance() -> [ProcessEntry] {
+            var open: [ProcessEntry] = []
+            if let descendantsOf { open += ProcessEntry.children(of: descendantsOf) }
+            if adopted { open += Child.adopted { ProcessEntry.children(of: getpid()) } }
+            var found: [ProcessEntry] = []
+            var seen: Set<Int32> = [getpid()]
+            while let entry = open.popLast() {
+                guard seen.insert(entry.pid).inserted else { continue }
+                if entry.isAlive { found.append(entry) }
+                open += ProcessEntry.children(of: entry.pid)
+            }
+            return found
+        }
+
         private static func selfAndAncestors(in entries: [ProcessEntry]) -> Set<Int32> {
             let parents = Dictionary(entries.map { ($0.pid, $0.parent) }, uniquingKeysWith: { first, _ in first })
             var pids: Set<Int32> = []
@@ -78,14 +93,15 @@ public struct ProcessSweep {
             }
             return alive
         }
-        // Whoever forks faster than it is looked for is looked for again at once, within reason.
-        var alive = targets.find()
-        var seen: Set<ProcessEntry.Identity> = []
-        for _ in 0..<100 {
-            let new = alive.filter { seen.insert($0.identity).inserted }
+        let alive = targets.find()
+        for entry in alive { entry.signal(SIGKILL) }
+        // What was forked in the meantime is looked for at once, for a while.
+        let until = ContinuousClock.now + .milliseconds(20)
+        var seen = Set(alive.map(\.identity))
+        while ContinuousClock.now < until {
+            let new = targets.glance().filter { seen.insert($0.identity).inserted }
             if new.isEmpty { break }
             for entry in new { entry.signal(SIGKILL) }
-            alive = targets.find()
         }
         return alive
     }
@@ -101,7 +117,7 @@ public struct ProcessSweep {
             if targets.adopted { Child.reapAdopted() }
             quiet = alive.isEmpty ? quiet + 1 : 0
             if quiet == 2 || ContinuousClock.now >= deadline { return alive }
-            usleep(alive.isEmpty ? 1000 : 10_000)
+            usleep(alive.isEmpty ? 1000 : 5000)
         }
     }
 }
