@@ -161,7 +161,7 @@ public struct WorkspaceState: Sendable, Hashable, Codable {
     public var branch: String?
     /// The full object name of HEAD; nil before the first commit.
     public var commit: String?
-    /// Commits on HEAD that the remote branch does not have; nil when there is no remote branch.
+    /// Commits on HEAD that no branch of the remote has; nil before the first commit.
     public var unpushed: Int?
     /// Files that differ from HEAD or are not tracked, at most 100 of them.
     public var dirtyFiles: [String]

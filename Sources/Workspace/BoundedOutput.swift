@@ -28,7 +28,7 @@ struct BoundedOutput: Sendable {
 
     /// The last lines, at most `bytes` of them, without carriage-return progress and blank lines.
     func lastLines(bytes limit: Int = 4096) -> String {
-        let lines = text.split(whereSeparator: \.isNewline).compactMap { line in
+        let lines = text.split(whereSeparator: { $0 == "\n" || $0 == "\r\n" }).compactMap { line in
             // git redraws its progress with carriage returns: only the last state is worth reading.
             line.split(separator: "\r").last.map(String.init)
         }

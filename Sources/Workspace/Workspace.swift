@@ -45,6 +45,8 @@ public actor Workspace {
     public init(
         _ description: WorkspaceDescription, directory: String, host: any ProcessHost, environment: [String: String]
     ) {
+        var directory = directory
+        while directory.count > 1, directory.hasSuffix("/") { directory.removeLast() }
         self.description = description
         self.directory = directory
         self.environment = environment
@@ -101,6 +103,9 @@ public actor Workspace {
         return state
     }
 
+    /// Every process that ran in the directory has been ended, by a cancel or a release: the locks that they left are stale.
+    public func processesEnded() { locksAreStale = true }
+
     private var mistake: String? {
         if let mistake = description.mistake { return mistake }
         guard let repository = description.repository, !repository.hasPrefix("/") else { return nil }
@@ -127,7 +132,7 @@ extension Workspace {
         locksAreStale = false
         switch found.first {
         case "checkout":
-            return try await follow(repository, operation: found.dropFirst().last, report)
+            return try await follow(repository, operation: found.dropFirst().first, report)
         case "absent", "empty":
             try await clone(repository, report)
             return []

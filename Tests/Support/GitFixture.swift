@@ -73,6 +73,11 @@ public final class GitFixture: Sendable {
         FileManager.default.contents(atPath: directory + "/" + file).map { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// A number that a process left in a file.
+    public func number(_ file: String, in directory: String) -> Int32? {
+        read(file, in: directory).flatMap { Int32($0.trimmingCharacters(in: .newlines)) }
+    }
+
     public func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
 
     /// Puts a commit of the person's clone where a forge keeps the head of a pull request, force-pushes included.

@@ -214,10 +214,14 @@ import Workspace
     @Test func anIndexLockedByTheAgentDoesNotFailTheTurn() async throws {
         let (fixture, session, old) = try await pullRequest()
         try fixture.write(".git/index.lock", "", in: fixture.checkout)
-        try fixture.commit("more", "1")
+        let new = try fixture.commit("more", "1")
         try fixture.setPullRequest(1)
         #expect(try await session.prepare().first?.contains("index.lock") == true)
         #expect(try head(fixture) == old)
+        // Once the agent's processes have been ended, the lock is nobody's.
+        await session.workspace.processesEnded()
+        try await session.prepare()
+        #expect(try head(fixture) == new)
     }
 
     @Test func aDeletedGitDirectoryIsAnErrorAndNothingElse() async throws {
