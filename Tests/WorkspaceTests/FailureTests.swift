@@ -78,6 +78,32 @@ import Workspace
         }
     }
 
+    @Test(arguments: [false, true])
+    func aCrashInAnyStepOfALaterTurnIsMadeGoodByTheNextIncarnation(rebased: Bool) async throws {
+        let fixture = try GitFixture()
+        try fixture.commit("greet.sh", "echo hi\n")
+        try fixture.setPullRequest(1)
+        let description = WorkspaceDescription(repository: "file://" + fixture.remote, pullRequest: 1)
+        try await Incarnation(fixture, description).prepare()
+        var step = 0
+        while true {
+            if rebased { try fixture.git("reset", "--quiet", "--hard", "HEAD~1", in: fixture.author) }
+            let head = try fixture.commit("greet.sh", "echo \(step)\n")
+            try fixture.setPullRequest(1)
+            let crashing = Incarnation(fixture, description)
+            let count = Counter()
+            let fatal = step
+            await crashing.host.kill { _ in count.next() == fatal }
+            _ = try? await crashing.prepare()
+            let next = Incarnation(fixture, description)
+            try await next.prepare()
+            #expect(try await next.workspace.state() == WorkspaceState(branch: "pr-1", commit: head, unpushed: 0), "\(step)")
+            step += 1
+            if await crashing.host.commands.count < step { break }
+        }
+        #expect(step > 8)
+    }
+
     @Test func theLeftoversOfADeadEpochAreRemoved() async throws {
         let fixture = try GitFixture()
         let session = fixture.root + "/session"
