@@ -46,7 +46,8 @@ extension ACPDriver {
     private func initialize() async throws(Stop) {
         let result = try await request("initialize", ACPAgent.initialization)
         do throws(ACPAgent.Unsupported) {
-            agent?.info = try ACPAgent(initialized: result)
+            let info = try ACPAgent(initialized: result)
+            agent?.info = info
         } catch {
             let version = (try? JSON.string(error.version)) ?? "unknown"
             throw Stop(
@@ -160,7 +161,9 @@ extension ACPDriver {
                 continue
             }
             let value = wish ?? usual.current
-            if value != choice.current { agent?.conversation?.choices = try await set(choice, to: value, in: conversation.id) }
+            guard value != choice.current else { continue }
+            let choices = try await set(choice, to: value, in: conversation.id)
+            agent?.conversation?.choices = choices
         }
     }
 

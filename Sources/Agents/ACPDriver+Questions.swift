@@ -20,15 +20,10 @@ extension ACPDriver {
 
     func answer(_ answer: InputAnswered) async {
         guard let question = turn?.questions.first, question.request.id == answer.request else { return }
+        // Its turn is being stopped, and the agent must hear that first.
+        if answer.by == .cancellation { return await interrupt() }
         turn?.questions.removeFirst()
-        let result =
-            if let option = answer.option {
-                PermissionOptions.selected(option)
-            } else if answer.by == .cancellation {
-                PermissionOptions.cancelled
-            } else {
-                question.options.refusal
-            }
+        let result = answer.option.map { PermissionOptions.selected($0) } ?? question.options.refusal
         await agent?.connection.respond(to: question.rpcID, .success(result))
         await askNext()
     }

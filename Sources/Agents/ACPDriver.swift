@@ -95,18 +95,17 @@ actor ACPDriver: AgentDriver {
     }
 
     func interrupt() async {
-        guard turn != nil, turn?.interrupted == false else { return }
-        turn?.interrupted = true
-        for question in turn?.questions ?? [] {
-            await agent?.connection.respond(to: question.rpcID, .success(PermissionOptions.cancelled))
-        }
-        turn?.questions = []
+        guard let turn, !turn.interrupted else { return }
+        self.turn?.interrupted = true
+        self.turn?.questions = []
         guard let agent else { return }
-        if turn?.prompted == true, let conversation = agent.conversation {
-            await agent.connection.notify(
-                "session/cancel", ["sessionId": .string(conversation.id)], about: "session/prompt")
-        } else {
-            await agent.connection.abandon("the turn was interrupted while the agent was starting")
+        guard turn.prompted, let conversation = agent.conversation else {
+            return await agent.connection.abandon("the turn was interrupted while the agent was starting")
+        }
+        // Before the answers: an agent whose question was merely not answered might go on.
+        await agent.connection.notify("session/cancel", ["sessionId": .string(conversation.id)], about: "session/prompt")
+        for question in turn.questions {
+            await agent.connection.respond(to: question.rpcID, .success(PermissionOptions.cancelled))
         }
     }
 
@@ -287,7 +286,10 @@ actor ACPDriver: AgentDriver {
 
     func printed(_ bytes: [UInt8], to stream: AgentOutput.Stream, generation: Int) async {
         guard agent?.generation == generation else { return }
-        if stream == .stderr { agent?.lastErrors = Array(((agent?.lastErrors ?? []) + bytes).suffix(2048)) }
+        if stream == .stderr {
+            let end = Array(((agent?.lastErrors ?? []) + bytes).suffix(2048))
+            agent?.lastErrors = end
+        }
         if let reporter = turn?.reporter {
             for piece in turn?.log.add(bytes, to: stream) ?? [] { await reporter.record(.agentOutput(piece)) }
         } else {

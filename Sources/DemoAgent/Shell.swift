@@ -119,7 +119,11 @@ func spawn(
             posix_spawn_file_actions_addopen(&actions, descriptor, "/dev/null", O_WRONLY, 0)
         }
     }
-    posix_spawnattr_setflags(&attributes, group.rawValue)
+    // A child inherits the signals that the calling thread blocks, and Swift's own threads block nearly all.
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, group.rawValue | Int16(POSIX_SPAWN_SETSIGMASK))
     // posix_spawn's own way to change the directory is a GNU extension that Swift does not import.
     let argv = (["/bin/sh", "-c", #"cd "$0" && exec "$@""#, directory] + arguments).map { strdup($0) } + [nil]
     let environment = ProcessInfo.processInfo.environment.map { strdup("\($0.key)=\($0.value)") } + [nil]

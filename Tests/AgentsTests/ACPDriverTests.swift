@@ -139,11 +139,15 @@ import Testing
         try await bench.host.endAll(grace: .seconds(5))
     }
 
-    @Test func cancelAnswersAnOpenQuestion() async throws {
+    /// The queue takes its question back before it interrupts the turn: the agent must not mistake that for a refusal.
+    @Test(arguments: [true, false]) func cancelAnswersAnOpenQuestion(answeredFirst: Bool) async throws {
         let driver = bench.driver(permissions: .ask)
         let recorder = Recorder()
         async let run = bench.run(driver, "ask: May I?", recorder)
-        _ = await recorder.question()
+        let question = await recorder.question()
+        if answeredFirst {
+            await driver.answer(InputAnswered(request: question.id, option: nil, text: nil, by: .cancellation))
+        }
         await driver.interrupt()
         #expect(await run.outcome.end.state == .cancelled)
         try await bench.host.endAll(grace: .seconds(5))
