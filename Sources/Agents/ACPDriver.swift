@@ -315,6 +315,8 @@ actor ACPDriver: AgentDriver {
         self.agent = nil
         let lines = String(decoding: agent.lastErrors, as: UTF8.self).split(whereSeparator: \.isNewline).suffix(5)
         if turn != nil, !lines.isEmpty { lastWords = "; it printed last: \(lines.joined(separator: "\n"))" }
+        // What it did comes before its end.
+        for event in turn?.translation.finish(at: now) ?? [] { await record(event) }
         switch closing {
         case .exited(let status): await record(.agentExited(Reason("\(status)")))
         case .broken(let reason): await record(.agentExited(Reason("given up: \(reason)")))

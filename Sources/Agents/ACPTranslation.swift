@@ -28,6 +28,7 @@ struct ACPTranslation: Sendable {
     private var open: [OpenToolCall] = []
     private var closed: Set<String> = []
     private var costBefore: Double?
+    private var finished = false
 
     /// The last complete message.
     private(set) var lastMessage: String?
@@ -88,7 +89,7 @@ struct ACPTranslation: Sendable {
         usage.cachedInputTokens = result["usage"]?["cachedReadTokens"]?.integer
     }
 
-    /// Closes what is still open when the turn is over.
+    /// Closes what is still open when the turn is over. Again, it gives only what came in between.
     mutating func finish(at now: Timestamp) -> [EventBody] {
         var outputs = endSpeech()
         while !open.isEmpty { outputs += close(0, status: "unfinished", at: now) }
@@ -96,7 +97,8 @@ struct ACPTranslation: Sendable {
             guard case .event(let event) = output else { return nil }
             return event
         }
-        if usage != Usage() { events.append(.usage(usage)) }
+        if usage != Usage(), !finished { events.append(.usage(usage)) }
+        finished = true
         return events
     }
 
@@ -106,9 +108,10 @@ struct ACPTranslation: Sendable {
         guard let words = Self.text(of: update["content"]), !words.isEmpty else { return [] }
         let id = update["messageId"]?.string
         var outputs: [Output] = []
-        if kind != speech || id != speechID || text.utf8.count + words.utf8.count > Self.textLimit { outputs = endSpeech() }
+        let isNew = id != nil && id != speechID
+        if kind != speech || isNew || text.utf8.count + words.utf8.count > Self.textLimit { outputs = endSpeech() }
         speech = kind
-        speechID = id
+        speechID = id ?? speechID
         text += words
         // Followers could not tell a thought's part from a message's.
         if kind == .message { outputs.append(.delta(words)) }

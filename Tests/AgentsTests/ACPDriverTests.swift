@@ -162,7 +162,7 @@ import Testing
         #expect(outcome.end.message?.contains("the reason") == true)
         #expect(!outcome.clean)
         #expect(await recorder.messages == ["before"])
-        #expect(await recorder.types.contains("agent.exited"))
+        #expect(await recorder.types.last == "agent.exited")
         guard case .conversationStarted(let conversation) = await recorder.durable.first else { return }
         await driver.processesEnded()
         let next = await bench.run(driver, "hello", turn: 2, conversation: conversation.id)
@@ -230,6 +230,16 @@ import Testing
         await driver.processesEnded()
         let outcome = await run.outcome
         #expect(outcome.end.state == .cancelled)
+    }
+
+    @Test func aStubbornAgentEndsWithTheHost() async throws {
+        let driver = bench.driver()
+        let (outcome, _) = await bench.run(driver, "ignore-sigterm:\norphan: 0.1")
+        #expect(outcome.clean)
+        #expect(try await bench.host.processes().count == 1)
+        try await bench.host.endAll(grace: .milliseconds(100))
+        await driver.processesEnded()
+        #expect(try await bench.host.processes() == [])
     }
 
     @Test func noiseIsBounded() async throws {
