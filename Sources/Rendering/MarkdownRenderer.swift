@@ -23,7 +23,8 @@ struct MarkdownRenderer: Sendable {
             let mark = end.state == .succeeded ? "✔" : end.state == .failed ? "✘" : "⚠"
             let facts = (end.results.map(Sentence.facts) ?? []).map { "- \(escaped($0))\n" }.joined()
             return (start == nil ? heading(event, prompt) : "")
-                + "**\(mark) \(escaped(Sentence.outcome(end, from: start, to: event.time)))**\n\n" + (facts.isEmpty ? "" : facts + "\n")
+                + "**\(mark) \(escaped(Sentence.outcome(end, from: start, to: event.time)))**\n\n"
+                + (facts.isEmpty ? "" : facts + "\n")
         case .message(let data):
             // The agent writes Markdown itself.
             return TerminalText.harmless(data.text.trimmed) + "\n\n"
@@ -44,11 +45,14 @@ struct MarkdownRenderer: Sendable {
             }
             if let output = result.output { lines += Folding().lines(output) }
             let status = result.status == "completed" ? "" : "  _\(escaped(TerminalText.harmlessLine(result.status)))_\n\n"
-            return (title.map { "- **\(escaped(TerminalText.harmlessLine($0)))**\n\n" } ?? "") + (lines.isEmpty ? "" : fenced(lines))
+            return (title.map { "- **\(escaped(TerminalText.harmlessLine($0)))**\n\n" } ?? "")
+                + (lines.isEmpty ? "" : fenced(lines))
                 + status
         case .plan(let plan):
-            return plan.entries.map { "- [\($0.status == "completed" ? "x" : " ")] \(escaped(TerminalText.harmlessLine($0.content)))\n" }
-                .joined() + "\n"
+            return plan.entries.map {
+                "- [\($0.status == "completed" ? "x" : " ")] \(escaped(TerminalText.harmlessLine($0.content)))\n"
+            }
+            .joined() + "\n"
         case .agentOutput(let data):
             return fenced(Folding().lines(data.text))
         case .inputRequested(let request):

@@ -39,4 +39,7 @@ public struct Table: Sendable {
         }
         return line(header, header.map { _ in .dim }) + rows.map { line($0.cells, $0.styles) }.joined()
     }
+
+    /// At most so many columns of a terminal, with `…` at the end when something is cut off.
+    public static func cut(_ text: String, to columns: Int) -> String { text.cut(to: columns) }
 }

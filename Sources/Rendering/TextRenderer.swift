@@ -45,6 +45,8 @@ struct TextRenderer: Sendable {
             let rest = message.feed(TerminalText.harmless(String(text.dropFirst(streamed.count))))
             return rest + closeLine()
         }
+        // Its beginning was written before the reader came.
+        if !streamed.isEmpty, text.hasSuffix(streamed) { return closeLine() }
         let line = closeLine()
         return line + "\n" + message.feed(TerminalText.harmless(text.trimmed)) + message.finish()
     }
@@ -61,7 +63,8 @@ struct TextRenderer: Sendable {
             let (start, prompt) = turns.ended(event.turn)
             return (start == nil ? heading(event) + self.prompt(prompt) : "") + outcome(end, from: start, at: event.time)
         case .thought(let data):
-            return "\n" + Folding(first: 3, last: 0, width: limit(4)).lines(data.text).map { "  " + palette($0, .dim) + "\n" }.joined()
+            return "\n"
+                + Folding(first: 3, last: 0, width: limit(4)).lines(data.text).map { "  " + palette($0, .dim) + "\n" }.joined()
         case .toolCall(let call): return toolCall(call)
         case .toolResult(let result): return toolResult(result)
         case .plan(let plan):
@@ -135,7 +138,8 @@ struct TextRenderer: Sendable {
 
     private mutating func toolCall(_ call: ToolCall) -> String {
         openCall = call.id
-        var text = "\n  " + palette("●", .blue) + " " + palette(TerminalText.harmlessLine(call.title).cut(to: limit(4)), .bold) + "\n"
+        var text =
+            "\n  " + palette("●", .blue) + " " + palette(TerminalText.harmlessLine(call.title).cut(to: limit(4)), .bold) + "\n"
         if let argument = Sentence.argument(of: call) {
             text += Folding(first: 4, last: 1, width: limit(4)).lines(argument).map { "    " + palette($0, .dim) + "\n" }.joined()
         }
@@ -149,7 +153,9 @@ struct TextRenderer: Sendable {
         }
         let bar = palette("    │ ", .dim)
         for diff in result.diffs ?? [] {
-            text += bar + TerminalText.harmlessLine(diff.path).cut(to: limit(6)) + (diff.oldText == nil ? palette(" (new)", .dim) : "") + "\n"
+            text +=
+                bar + TerminalText.harmlessLine(diff.path).cut(to: limit(6))
+                + (diff.oldText == nil ? palette(" (new)", .dim) : "") + "\n"
             let change = LineDiff(old: diff.oldText, new: diff.newText)
             for (lines, sign, style) in [(change.removed, "-", Style.red), (change.added, "+", .green)] where !lines.isEmpty {
                 let shown = Folding(width: limit(8)).lines(lines.joined(separator: "\n"))

@@ -84,7 +84,8 @@ enum Sentence {
         case .sessionDraining(let data): "draining: \(data.reason)"
         case .sessionDrained: "drained"
         case .keepAlive(let data): "kept alive until \(Wording.clock(data.until))"
-        case .journalGap(let data): "events \(data.from) to \(data.to) are damaged (\(data.reason)); their bytes are in \(data.file)"
+        case .journalGap(let data):
+            "events \(data.from) to \(data.to) are damaged (\(data.reason)); their bytes are in \(data.file)"
         case .inputAnswered(let data):
             switch data.by {
             case .person: "answered: \(data.option ?? "refused")\(data.text.map { " “\($0)”" } ?? "")"
@@ -127,16 +128,17 @@ enum Sentence {
         return text
     }
 
-    /// What a turn cost and left behind, one fact each.
+    /// What a turn cost, and what it left behind: a line each.
     static func facts(_ results: TurnResults) -> [String] {
-        var facts: [String] = []
-        if let calls = results.toolCalls, calls > 0 { facts.append(Wording.plural(calls, "tool call")) }
-        if let usage = results.usage.flatMap(Wording.usage) { facts.append(usage) }
+        var cost: [String] = []
+        if let calls = results.toolCalls, calls > 0 { cost.append(Wording.plural(calls, "tool call")) }
+        if let usage = results.usage.flatMap(Wording.usage) { cost.append(usage) }
+        var left: [String] = []
         if let workspace = results.workspace {
-            if let diffstat = workspace.diffstat?.trimmed, !diffstat.isEmpty { facts.append(TerminalText.harmlessLine(diffstat)) }
-            facts.append(Wording.workspace(workspace))
+            left.append(Wording.workspace(workspace))
+            if let diffstat = workspace.diffstat?.trimmed, !diffstat.isEmpty { left.append(TerminalText.harmlessLine(diffstat)) }
         }
-        return facts
+        return [left, cost].filter { !$0.isEmpty }.map { $0.joined(separator: " · ") }
     }
 
     /// A tool's argument that says most, when the title does not say it already.
@@ -144,7 +146,8 @@ enum Sentence {
         guard let input = call.input, !input.isEmpty else { return nil }
         var text = input
         if case .object(let members)? = try? JSON.decode(JSONValue.self, from: input) {
-            let telling = ["command", "file_path", "path", "pattern", "query", "url"].lazy.compactMap { members[$0]?.string }.first
+            let telling = ["command", "file_path", "path", "pattern", "query", "url"].lazy.compactMap { members[$0]?.string }
+                .first
             if let telling { text = telling }
             if members.isEmpty { return nil }
         }
@@ -154,7 +157,9 @@ enum Sentence {
 
 extension String {
     var trimmed: String {
-        guard let start = firstIndex(where: { !$0.isWhitespace }), let end = lastIndex(where: { !$0.isWhitespace }) else { return "" }
+        guard let start = firstIndex(where: { !$0.isWhitespace }), let end = lastIndex(where: { !$0.isWhitespace }) else {
+            return ""
+        }
         return String(self[start...end])
     }
 }

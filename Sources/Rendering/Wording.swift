@@ -2,12 +2,13 @@ public import SessionModel
 
 /// How figures are told to people.
 public enum Wording {
-    /// `0.3s`, `12s`, `3m 04s`, `1h 05m`, `2d 3h`.
+    /// `12ms`, `3.2s`, `12s`, `3m 04s`, `1h 05m`, `2d 3h`.
     public static func duration(_ span: TimeSpan) -> String {
         let milliseconds = max(0, span.milliseconds)
         let seconds = milliseconds / 1000
         func two(_ number: Int64) -> String { number < 10 ? "0\(number)" : "\(number)" }
         switch seconds {
+        case ..<1: return "\(milliseconds)ms"
         case ..<10: return "\(seconds).\(milliseconds % 1000 / 100)s"
         case ..<60: return "\(seconds)s"
         case ..<3600: return "\(seconds / 60)m \(two(seconds % 60))s"
@@ -47,7 +48,7 @@ public enum Wording {
         if let output = usage.outputTokens { parts.append("\(count(output))\(parts.isEmpty ? " tokens" : "") out") }
         if let cost = usage.costUSD, cost.isFinite, cost >= 0, cost < 1e9 {
             let cents = Int64((cost * 100).rounded())
-            parts.append("$\(cents / 100).\(cents % 100 < 10 ? "0" : "")\(cents % 100)")
+            parts.append(cents == 0 && cost > 0 ? "under $0.01" : "$\(cents / 100).\(cents % 100 < 10 ? "0" : "")\(cents % 100)")
         }
         return parts.isEmpty ? nil : parts.joined(separator: ", ")
     }

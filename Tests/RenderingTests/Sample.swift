@@ -16,7 +16,10 @@ enum Sample {
         add(nil, .sessionOpened(SessionOpened(version: "0.1.0", session: key)))
         add(nil, .hostConnected(HostConnected(pid: 4)))
         add(nil, .workspaceStep(WorkspaceStep(.cloned, "cloned https://github.com/acme/widgets at 3f2a1c9")))
-        add(1, .turnQueued(TurnQueued(request: TurnRequest(prompt: "Make the parser accept empty files.\n\nSee the review."), key: nil)))
+        add(
+            1,
+            .turnQueued(
+                TurnQueued(request: TurnRequest(prompt: "Make the parser accept empty files.\n\nSee the review."), key: nil)))
         add(1, .turnDispatched)
         add(1, .agentStarted(AgentStarted(driver: "acp", name: "demo-agent", version: "1.0", pid: 7)))
         add(1, .conversationStarted(Conversation(id: "c-1")))
@@ -34,7 +37,8 @@ enum Sample {
             1,
             .toolResult(
                 ToolResult(
-                    id: "a", status: "failed", output: (1...40).map { "test \($0) … \u{1B}[32mok\u{1B}[0m" }.joined(separator: "\n"),
+                    id: "a", status: "failed",
+                    output: (1...40).map { "test \($0) … \u{1B}[32mok\u{1B}[0m" }.joined(separator: "\n"),
                     milliseconds: 1400)))
         add(1, .toolCall(ToolCall(id: "b", title: "Edit parser.c", kind: "edit")))
         add(2, .turnQueued(TurnQueued(request: TurnRequest(prompt: "Also update the changelog."), key: nil)))
@@ -43,14 +47,17 @@ enum Sample {
             .toolResult(
                 ToolResult(
                     id: "b", title: "Edit parser.c", status: "completed",
-                    diffs: [.init(path: "parser.c", oldText: "a\nint c = *p;\nb\n", newText: "a\nif (!n) return 0;\nint c = *p;\nb\n")],
+                    diffs: [
+                        .init(path: "parser.c", oldText: "a\nint c = *p;\nb\n", newText: "a\nif (!n) return 0;\nint c = *p;\nb\n")
+                    ],
                     milliseconds: 12)))
         add(
             1,
             .inputRequested(
                 InputRequest(
                     id: "q1", question: "May I push to fix-12?",
-                    options: [.init(id: "allow", name: "Allow"), .init(id: "reject", name: "Reject")], deadline: now + .hours(1))))
+                    options: [.init(id: "allow", name: "Allow"), .init(id: "reject", name: "Reject")], deadline: now + .hours(1)))
+        )
         add(1, .inputAnswered(InputAnswered(request: "q1", option: "allow", text: nil, by: .person)), after: 4000)
         add(1, .message(Message(text: "Done. Empty files parse to **no** records.")))
         add(

@@ -1,0 +1,45 @@
+import ArgumentParser
+import SessionModel
+
+/// Which server to talk to; the same for every command.
+struct ServerOptions: ParsableArguments, Sendable {
+    @Option(help: ArgumentHelp("The server's URL (HOLDFAST_SERVER; else from the data directory).", valueName: "url"))
+    var server: String?
+
+    @Option(help: ArgumentHelp("A file with the bearer token (HOLDFAST_TOKEN_FILE; else the server's own).", valueName: "file"))
+    var tokenFile: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The data directory of the server on this machine (HOLDFAST_DATA; else ~/.local/share/holdfast).", valueName: "dir"))
+    var dataDir: String?
+}
+
+enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable { case table, json, yaml }
+
+struct OutputOptions: ParsableArguments, Sendable {
+    @Option(name: [.short, .long], help: "How lists and objects are printed.")
+    var output = OutputFormat.table
+}
+
+/// How options read the model's types. (The model does not know ArgumentParser, and a conformance here would be everyone's.)
+enum Reading {
+    static func span(_ text: String) throws -> TimeSpan {
+        do {
+            return try TimeSpan(parsing: text)
+        } catch {
+            throw ValidationError("\(error)")
+        }
+    }
+
+    static func turn(_ text: String) throws -> TurnID {
+        guard let turn = TurnID(text) else { throw ValidationError("a turn is named t1, t2, …") }
+        return turn
+    }
+
+    /// One of an enumeration's words, in any case.
+    static func word<Value: RawRepresentable<String> & CaseIterable>(_ text: String) throws -> Value {
+        if let value = Value.allCases.first(where: { $0.rawValue.lowercased() == text.lowercased() }) { return value }
+        throw ValidationError("choose one of \(Value.allCases.map { $0.rawValue.lowercased() }.joined(separator: ", "))")
+    }
+}
