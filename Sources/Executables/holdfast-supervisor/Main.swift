@@ -1,1 +1,5 @@
-@main struct Main { static func main() async {} }
+import Supervisor
+
+@main struct Main {
+    static func main() async { await SupervisorCommand.main() }
+}

@@ -90,11 +90,8 @@ final class SessionManager: Sendable {
         }
         for name in names { notify(name, .shutdown) }
         let deadline = Task {
-            try? await Task.sleep(for: limit)
-            self.state.withLockedValue { state in
-                defer { state.whenEmpty = [] }
-                return state.whenEmpty
-            }.forEach { $0.resume() }
+            guard (try? await Task.sleep(for: limit)) != nil else { return }
+            abandonSuspension()
         }
         await withCheckedContinuation { continuation in
             let empty = state.withLockedValue { state in
@@ -105,6 +102,15 @@ final class SessionManager: Sendable {
             if empty { continuation.resume() }
         }
         deadline.cancel()
+    }
+
+    /// Makes ``suspendAll(within:)`` return, wherever the sessions are.
+    func abandonSuspension() {
+        let waiters = state.withLockedValue { state in
+            defer { state.whenEmpty = [] }
+            return state.whenEmpty
+        }
+        for waiter in waiters { waiter.resume() }
     }
 
     private func control(_ name: String) async {

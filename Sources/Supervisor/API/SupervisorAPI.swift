@@ -1,0 +1,103 @@
+import Foundation
+import HTTPServing
+import HTTPTypes
+import Hummingbird
+import SessionModel
+
+/// The supervisor's REST API: decode, validate, one transaction or one call, encode.
+struct SupervisorAPI: Sendable {
+    let store: Store
+    let manager: SessionManager
+    let runtime: LocalRuntime
+    let agents: AgentPresets
+    let version: String
+    /// Requests must be addressed to this machine by a loopback name. Without it a web page could reach the API of a reader's
+    /// own machine by a name of its own that resolves to 127.0.0.1 (DNS rebinding).
+    let loopbackOnly: Bool
+
+    static let waitLimit = TimeSpan.seconds(60)
+
+    /// Paths that need no token.
+    static let open: Set<String> = ["/livez", "/readyz"]
+
+    func routes() -> Routes {
+        var routes = Routes()
+        func on(_ method: HTTPRequest.Method, _ pattern: StaticString, _ handler: @escaping Routes.Handler) {
+            routes.on(method, pattern) { call in
+                try checkHost(call)
+                return try await handler(call)
+            }
+        }
+        on(.post, "/v1/tasks", createTask)
+        on(.get, "/v1/tasks", listTasks)
+        on(.get, "/v1/tasks/{name}", getTask)
+        on(.delete, "/v1/tasks/{name}", cancelTask)
+        on(.post, "/v1/tasks/{name}/input", answerTask)
+        on(.get, "/v1/sessions", listSessions)
+        on(.get, "/v1/sessions/{id}", getSession)
+        on(.delete, "/v1/sessions/{id}", endSession)
+        on(.post, "/v1/sessions/{id}/suspend", suspendSession)
+        on(.post, "/v1/sessions/{id}/resume", resumeSession)
+        on(.post, "/v1/sessions/{id}/keepalive", keepAlive)
+        on(.get, "/v1/sessions/{id}/transcript", transcript)
+        on(.get, "/v1/version") { _ in try .json(["version": version]) }
+        on(.get, "/metrics", metrics)
+        on(.get, "/livez") { _ in .text("ok\n") }
+        on(.get, "/readyz", ready)
+        return routes
+    }
+
+    private func checkHost(_ call: Call) throws(Problem) {
+        guard loopbackOnly else { return }
+        var host = Substring(call.request.head.authority ?? "")
+        if let colon = host.lastIndex(of: ":"), !host[colon...].contains("]") { host = host[..<colon] }
+        guard ["localhost", "127.0.0.1", "[::1]"].contains(host.lowercased()) else {
+            throw Problem(.forbidden, "This server listens on loopback and does not answer for the host “\(host.prefix(100))”.")
+        }
+    }
+
+    private func ready(_ call: Call) async throws -> Response {
+        do {
+            _ = try await store.read { try $0.version }
+            return .text("ok\n")
+        } catch {
+            throw Problem(.notReady, "The store cannot be read: \(error).", retryAfter: 5)
+        }
+    }
+
+    /// `?after=V&wait=30s`: the resource, as soon as its version is above V.
+    func poll<Document: StoredResource & Sendable>(_ type: Document.Type, _ name: String, _ call: Call) async throws -> Response {
+        let after = try call.query("after", as: Int64.self)
+        let wait = try call.span("wait", atMost: Self.waitLimit) ?? .zero
+        let store = store
+        let found = try await call.whileConnected {
+            try await store.feed.value(
+                of: Document.kind, name, within: wait.duration,
+                read: { try await store.read { try $0.get(Document.self, name) } },
+                isNews: { document in
+                    guard let document, let after, wait > .zero else { return true }
+                    return document.metadata.resourceVersion > after
+                })
+        }
+        guard let found else { throw Self.missing(Document.kind, name) }
+        return try .json(found)
+    }
+
+    static func missing(_ kind: String, _ name: String) -> Problem {
+        Problem(.notFound, "There is no \(kind) \(name.prefix(bytes: 200)).")
+    }
+
+    static func problem(_ failure: SidecarClient.Failure) -> Problem {
+        switch failure {
+        case .refused(let problem): problem
+        case .unreachable(let why): Problem(.notReady, "The session does not answer: \(why)", retryAfter: 1)
+        }
+    }
+}
+
+/// The answer of a list.
+struct ResourceList<Item: Encodable>: Encodable {
+    var items: [Item]
+    /// Of the store when the list was made.
+    var resourceVersion: Int64
+}

@@ -1,0 +1,72 @@
+import Foundation
+import HTTPServing
+import HTTPTypes
+import Hummingbird
+import SessionModel
+
+extension SupervisorAPI {
+    func createTask(_ call: Call) async throws -> Response {
+        var spec = try await call.json(TaskSpec.self, upTo: 2 << 20)
+        if let header = call.header("Idempotency-Key") {
+            guard spec.idempotencyKey == nil || spec.idempotencyKey == header else {
+                throw Problem(.invalidRequest, "The Idempotency-Key header and idempotencyKey in the body differ; send one of them.")
+            }
+            spec.idempotencyKey = header
+        }
+        // What the key stands for is what was asked, not what the presets make of it today.
+        var asked = spec
+        asked.idempotencyKey = nil
+        var text = try JSON.encode(asked)
+        if let name = call.query("agent") {
+            guard spec.worker == nil else {
+                throw Problem(.invalidRequest, "Both worker in the body and ?agent= name an agent; send one of them.")
+            }
+            spec.worker = try agents.named(name)
+            text.append(contentsOf: "?agent=\(name)".utf8)
+        }
+        let request = TaskRouting.Request(spec: spec, fallback: agents.fallback, digest: Identity.digest(text))
+        switch try await store.write({ try TaskRouting.create(request, at: .now, in: $0) }) {
+        case .created(let task): return try .json(task, status: .created)
+        case .repeated(let task): return try .json(task)
+        }
+    }
+
+    func listTasks(_ call: Call) async throws -> Response {
+        let limit = min(1000, max(1, try call.query("limit", as: Int.self) ?? 100))
+        let session = call.query("session")
+        let list = try await store.read { store in
+            let name = try session.map { try Self.resolve($0, in: store) }
+            return (items: try store.tasks(session: name, limit: limit), version: try store.version)
+        }
+        return try .json(ResourceList(items: list.items, resourceVersion: list.version))
+    }
+
+    func getTask(_ call: Call) async throws -> Response { try await poll(TaskResource.self, call.parameter("name"), call) }
+
+    func cancelTask(_ call: Call) async throws -> Response {
+        let name = call.parameter("name")
+        let task = try await store.write { store in
+            guard var task = try store.get(TaskResource.self, name) else { throw Self.missing("Task", name) }
+            guard !task.status.phase.isTerminal, task.status.cancelRequested != true else { return task }
+            task.status.cancelRequested = true
+            if task.status.sentTo == nil { task.status.end(.cancelled, .cancelled, "cancelled before it was handed over", at: .now) }
+            return try store.update(task)
+        }
+        return try .json(task, status: .accepted)
+    }
+
+    func answerTask(_ call: Call) async throws -> Response {
+        let name = call.parameter("name")
+        let answer = try await call.json(InputAnswer.self)
+        guard let task = try await store.read({ try $0.get(TaskResource.self, name) }) else { throw Self.missing("Task", name) }
+        guard let turn = task.status.turn, let session = task.status.session, let client = manager.client(of: session.name),
+            !task.status.phase.isTerminal
+        else { throw Problem(.conflict, "Task \(name) is \(task.status.phase.rawValue) and waits for no answer.") }
+        do throws(SidecarClient.Failure) {
+            try await client.answer(turn, answer)
+        } catch {
+            throw Self.problem(error)
+        }
+        return try .json(task, status: .accepted)
+    }
+}

@@ -1,0 +1,106 @@
+import Foundation
+import Glibc
+import HTTPServing
+import Logging
+import NIOConcurrencyHelpers
+import SessionModel
+
+/// The supervisor of one machine: its store, its sessions and its API, wired together.
+struct LocalSupervisor: Sendable {
+    struct Configuration: Sendable {
+        var host = "127.0.0.1"
+        /// 0 takes a free one.
+        var port = 0
+        var dataDirectory: String
+        var sidecar: String
+        var demoAgent: String?
+        var agentsDirectory: String?
+        var defaultAgent: String?
+        var stopSessionsOnExit = false
+        var environment: [String: String] = [:]
+    }
+
+    /// The file that tells clients where the server is.
+    struct ServerFile: Codable {
+        var url: String
+        var tokenFile: String
+        var pid: Int32
+    }
+
+    private let configuration: Configuration
+    private let logger: Logger
+
+    init(_ configuration: Configuration, logger: Logger) {
+        self.configuration = configuration
+        self.logger = logger
+    }
+
+    /// Serves until the first of `signals`; a second one ends it without waiting for sessions to sleep.
+    func run(until signals: AsyncStream<Int32>) async throws {
+        let data = configuration.dataDirectory
+        try Files.makeDirectory(data)
+        let lock = try FileLock(path: "\(data)/lock")
+        let token = try Self.token("\(data)/token")
+        let store = try Store(path: "\(data)/store.db")
+        let runtime = try LocalRuntime(dataDirectory: data, sidecar: configuration.sidecar, environment: configuration.environment)
+        let agents = try AgentPresets(
+            directory: configuration.agentsDirectory, demo: configuration.demoAgent, fallback: configuration.defaultAgent)
+        let manager = SessionManager(store: store, runtime: runtime, metrics: Metrics(), logger: logger)
+        let isLoopback = ["127.0.0.1", "::1", "localhost"].contains(configuration.host)
+        let api = SupervisorAPI(
+            store: store, manager: manager, runtime: runtime, agents: agents, version: SupervisorVersion.current,
+            loopbackOnly: isLoopback)
+        let service = HTTPService(
+            .tcp(host: configuration.host, port: configuration.port), access: .token(token, except: SupervisorAPI.open),
+            routes: api.routes(), logger: logger)
+        try await manager.start()
+
+        let serverFile = "\(data)/server.json"
+        let server = Task {
+            try await service.run { port in
+                let host = configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host
+                let file = ServerFile(
+                    url: "http://\(host):\(port ?? configuration.port)", tokenFile: "\(data)/token", pid: getpid())
+                do {
+                    try Files.write(json: file, to: serverFile)
+                    logger.notice("serving", metadata: ["url": "\(file.url)", "data": "\(data)"])
+                } catch {
+                    logger.error("\(serverFile) could not be written, so clients need --url", metadata: ["error": "\(error)"])
+                }
+            }
+        }
+        // Whichever is first: a signal, or the end of the server by itself, which is an error.
+        let stop = Task {
+            var iterator = signals.makeAsyncIterator()
+            guard await iterator.next() != nil else { return }
+            server.cancel()
+            guard configuration.stopSessionsOnExit else { return }
+            logger.notice("putting sessions to sleep; once more to leave them running")
+            let suspension = Task { await manager.suspendAll(within: .seconds(40)) }
+            let second = Task {
+                var iterator = iterator
+                if await iterator.next() != nil { manager.abandonSuspension() }
+            }
+            await suspension.value
+            second.cancel()
+        }
+        let result = await server.result
+        if case .failure(let error) = result, !(error is CancellationError) { stop.cancel() }
+        await stop.value
+        unlink(serverFile)
+        await manager.close()
+        try store.close()
+        withExtendedLifetime(lock) {}
+        if case .failure(let error) = result, !(error is CancellationError) {
+            throw LocalError("cannot serve on \(configuration.host):\(configuration.port): \(error)")
+        }
+    }
+
+    /// The API's token, made at the first start.
+    private static func token(_ path: String) throws -> BearerToken {
+        if access(path, F_OK) != 0 {
+            try Files.write(Array((Identity.uid() + Identity.uid() + "\n").utf8), to: path, durably: true)
+        }
+        return try BearerToken(file: path)
+    }
+}
