@@ -19,8 +19,8 @@ extension Cursor: CustomStringConvertible, LosslessStringConvertible {
     public init?(_ text: String) {
         guard let dash = text.lastIndex(of: "-"), let sequence = UInt64(text[text.index(after: dash)...]) else { return nil }
         let journal = String(text[..<dash])
-        guard Cursor.isJournalID(journal) else { return nil }
         self.init(journal: journal, sequence: sequence)
+        guard Cursor.isJournalID(journal), description == text else { return nil }
     }
 
     public static func isJournalID(_ text: String) -> Bool {

@@ -33,12 +33,15 @@ public struct SessionKey: Sendable, Hashable {
         case issue(repository: String, number: Int)
     }
 
+    /// Its repository always has a host or is a path.
     public let subject: Subject
     public let profile: String?
 
+    /// `OWNER/NAME` without a host means github.com.
     /// - Throws: `InvalidSessionKey` when a part has a character that the text form gives a meaning to.
     public init(_ subject: Subject, profile: String? = nil) throws(InvalidSessionKey) {
-        var text: String
+        let subject = subject.withHost
+        let text: String
         switch subject {
         case .task(let uid):
             guard !uid.isEmpty, uid.utf8.count <= 128, uid.utf8.allSatisfy(Self.isPlain) else {
@@ -53,7 +56,9 @@ public struct SessionKey: Sendable, Hashable {
                     Self.isPlain($0) || $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: ":") || $0 >= 0x80
                 })
             else {
-                throw InvalidSessionKey(text: text, why: "a repository is host/owner/name or a path, without spaces, '#' or '~'")
+                throw InvalidSessionKey(
+                    text: text,
+                    why: "a repository is host/owner/name or a path, of 1 to 512 letters, digits, '.', '_', '-', ':' or '/'")
             }
         }
         if let profile, profile.isEmpty || profile.utf8.count > 63 || !profile.utf8.allSatisfy(Self.isPlain) {
@@ -95,6 +100,20 @@ public struct SessionKey: Sendable, Hashable {
     }
 }
 
+extension SessionKey.Subject {
+    fileprivate var withHost: Self {
+        func full(_ repository: String) -> String {
+            let parts = repository.split(separator: "/", omittingEmptySubsequences: false)
+            return parts.count == 2 && !parts[0].isEmpty ? "github.com/" + repository : repository
+        }
+        return switch self {
+        case .task: self
+        case .pullRequest(let repository, let number): .pullRequest(repository: full(repository), number: number)
+        case .issue(let repository, let number): .issue(repository: full(repository), number: number)
+        }
+    }
+}
+
 extension SessionKey: CustomStringConvertible {
     public var description: String {
         let text =
@@ -106,7 +125,7 @@ extension SessionKey: CustomStringConvertible {
         return profile.map { "\(text)~\($0)" } ?? text
     }
 
-    /// Reads the text form. `OWNER/NAME` without a host means github.com.
+    /// Reads the text form.
     public init(parsing text: String) throws(InvalidSessionKey) {
         guard let colon = text.firstIndex(of: ":") else {
             throw InvalidSessionKey(text: text, why: "it has no scope")
@@ -122,13 +141,12 @@ extension SessionKey: CustomStringConvertible {
         case .commit:
             try self.init(.task(uid: String(rest)), profile: profile)
         case .pullRequest, .issue:
-            guard let hash = rest.lastIndex(of: "#"), let number = Int(rest[rest.index(after: hash)...]) else {
+            guard let hash = rest.lastIndex(of: "#"), let number = Int(rest[rest.index(after: hash)...]),
+                String(number) == rest[rest.index(after: hash)...]
+            else {
                 throw InvalidSessionKey(text: text, why: "it has no number")
             }
-            var repository = String(rest[..<hash])
-            if repository.split(separator: "/", omittingEmptySubsequences: false).count == 2, !repository.hasPrefix("/") {
-                repository = "github.com/" + repository
-            }
+            let repository = String(rest[..<hash])
             try self.init(
                 kind == .pullRequest
                     ? .pullRequest(repository: repository, number: number) : .issue(repository: repository, number: number),

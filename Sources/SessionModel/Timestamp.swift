@@ -1,15 +1,20 @@
-import FoundationEssentials
-
 /// A moment: milliseconds since 1970 UTC. Written as RFC 3339 with milliseconds, `2026-11-23T18:14:05.123Z`.
+///
+/// RFC 3339 has the years 0000 to 9999: a moment outside is written as the first or the last of them, so that whatever was
+/// written can be read again.
 public struct Timestamp: Sendable, Hashable, Comparable {
     public var milliseconds: Int64
 
     public init(milliseconds: Int64) { self.milliseconds = milliseconds }
 
+    /// The first and the last moment that can be written.
+    public static let earliest = Timestamp(milliseconds: -62_167_219_200_000)
+    public static let latest = Timestamp(milliseconds: 253_402_300_799_999)
+
     public static func < (a: Timestamp, b: Timestamp) -> Bool { a.milliseconds < b.milliseconds }
     public static func + (moment: Timestamp, span: TimeSpan) -> Timestamp {
         let (sum, overflow) = moment.milliseconds.addingReportingOverflow(span.milliseconds)
-        return Timestamp(milliseconds: overflow ? .max : sum)
+        return Timestamp(milliseconds: min(overflow ? .max : sum, latest.milliseconds))
     }
     public static func - (a: Timestamp, b: Timestamp) -> TimeSpan { TimeSpan(milliseconds: a.milliseconds - b.milliseconds) }
 }
@@ -17,6 +22,7 @@ public struct Timestamp: Sendable, Hashable, Comparable {
 extension Timestamp: CustomStringConvertible, LosslessStringConvertible {
     public var description: String {
         // Days to civil date after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": exact for every day we can meet.
+        let milliseconds = min(max(milliseconds, Self.earliest.milliseconds), Self.latest.milliseconds)
         let days = Int(milliseconds.flooredDivision(by: 86_400_000))
         let inDay = Int(milliseconds - Int64(days) * 86_400_000)
         let z = days + 719_468
@@ -36,14 +42,58 @@ extension Timestamp: CustomStringConvertible, LosslessStringConvertible {
             + "\(pad(inDay / 3_600_000, 2)):\(pad(inDay / 60_000 % 60, 2)):\(pad(inDay / 1000 % 60, 2)).\(pad(inDay % 1000, 3))Z"
     }
 
-    /// Reads RFC 3339 in UTC or with an offset, with or without a fraction.
+    /// Reads RFC 3339 in UTC or with an offset, with or without a fraction; what is finer than a millisecond is cut off.
+    ///
+    /// By hand, because Foundation reads dates before 1582 in another calendar, takes days that do not exist for others, and is
+    /// slow where a whole journal is read.
     public init?(_ text: String) {
-        if let date = try? Date(text, strategy: Date.ISO8601FormatStyle(includingFractionalSeconds: true)) {
-            self.init(milliseconds: Int64((date.timeIntervalSince1970 * 1000).rounded()))
-        } else if let date = try? Date(text, strategy: .iso8601) {
-            self.init(milliseconds: Int64((date.timeIntervalSince1970 * 1000).rounded()))
-        } else {
-            return nil
+        var rest = text.utf8[...]
+        func skip(_ characters: String) -> Bool {
+            guard let first = rest.first, characters.utf8.contains(first) else { return false }
+            rest.removeFirst()
+            return true
+        }
+        func number(_ digits: Int, _ range: ClosedRange<Int>) -> Int? {
+            var value = 0
+            for _ in 0..<digits {
+                guard let byte = rest.popFirst(), (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) else { return nil }
+                value = value * 10 + Int(byte - UInt8(ascii: "0"))
+            }
+            return range.contains(value) ? value : nil
+        }
+        guard let year = number(4, 0...9999), skip("-"), let month = number(2, 1...12), skip("-"),
+            let day = number(2, 1...Self.length(ofMonth: month, in: year)), skip("Tt"),
+            let hour = number(2, 0...23), skip(":"), let minute = number(2, 0...59), skip(":"), let second = number(2, 0...59)
+        else { return nil }
+        var milliseconds = 0
+        if skip(".") {
+            let fraction = rest.prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+            guard !fraction.isEmpty else { return nil }
+            milliseconds = Int(String(decoding: (Array(fraction) + Array("00".utf8)).prefix(3), as: UTF8.self)) ?? 0
+            rest = rest.dropFirst(fraction.count)
+        }
+        var offset = 0
+        if !skip("Zz") {
+            let sign = rest.first == UInt8(ascii: "-") ? -1 : 1
+            guard skip("+-"), let hours = number(2, 0...23), skip(":"), let minutes = number(2, 0...59) else { return nil }
+            offset = sign * (hours * 60 + minutes)
+        }
+        guard rest.isEmpty else { return nil }
+        // The inverse of the same algorithm: a year that begins in March has its leap day at the end.
+        let shiftedYear = month <= 2 ? year - 1 : year
+        let era = (shiftedYear >= 0 ? shiftedYear : shiftedYear - 399) / 400
+        let yearOfEra = shiftedYear - era * 400
+        let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
+        let days = era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+        let seconds = (days * 24 + hour) * 3600 + (minute - offset) * 60 + second
+        self.init(milliseconds: Int64(seconds * 1000 + milliseconds))
+    }
+
+    private static func length(ofMonth month: Int, in year: Int) -> Int {
+        switch month {
+        case 2: year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 29 : 28
+        case 4, 6, 9, 11: 30
+        default: 31
         }
     }
 }
