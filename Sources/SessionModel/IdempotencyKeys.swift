@@ -47,8 +47,13 @@ struct IdempotencyKeys: Sendable, Hashable {
     }
 
     private var entries: [Half128: Entry] = [:]
-    /// The keys in the order of their turns; `order[first...]` are live.
-    private var order: [Half128] = []
+    private struct Slot: Sendable, Hashable {
+        var key: Half128
+        var at: Int64
+    }
+    /// The keys in the order of their turns; those before `first` are gone. A key that came again after it had expired has two
+    /// slots, of which the later one counts.
+    private var order: [Slot] = []
     private var first = 0
 
     var count: Int { entries.count }
@@ -67,14 +72,14 @@ struct IdempotencyKeys: Sendable, Hashable {
 
     mutating func insert(_ digest: KeyDigest, turn: TurnID, at time: Timestamp) {
         guard let key = Half128(digest.key), let request = Half128(digest.request) else { return }
-        if entries.updateValue(Entry(request: request.high, turn: turn.ordinal, at: time.milliseconds), forKey: key) == nil {
-            order.append(key)
-        }
+        entries[key] = Entry(request: request.high, turn: turn.ordinal, at: time.milliseconds)
+        order.append(Slot(key: key, at: time.milliseconds))
     }
 
     mutating func expire(before moment: Timestamp) {
-        while first < order.count, let entry = entries[order[first]], entry.at < moment.milliseconds {
-            entries[order[first]] = nil
+        while first < order.count, order[first].at < moment.milliseconds {
+            let slot = order[first]
+            if entries[slot.key]?.at == slot.at { entries[slot.key] = nil }
             first += 1
         }
         if first > 1024, first > order.count / 2 {
@@ -94,15 +99,15 @@ extension IdempotencyKeys: Codable {
                 let turn = UInt64(parts[2]), let at = Int64(parts[3])
             else { throw DecodingError.dataCorruptedError(in: container, debugDescription: "not an idempotency key's entry") }
             entries[key] = Entry(request: request, turn: turn, at: at)
-            order.append(key)
+            order.append(Slot(key: key, at: at))
         }
     }
 
     func encode(to encoder: any Encoder) throws {
         var container = encoder.unkeyedContainer()
-        for key in order[first...] {
-            guard let entry = entries[key] else { continue }
-            try container.encode("\(key.hex) \(String(entry.request, radix: 16)) \(entry.turn) \(entry.at)")
+        for slot in order[first...] {
+            guard let entry = entries[slot.key], entry.at == slot.at else { continue }
+            try container.encode("\(slot.key.hex) \(String(entry.request, radix: 16)) \(entry.turn) \(entry.at)")
         }
     }
 }

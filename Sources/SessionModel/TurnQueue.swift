@@ -52,16 +52,17 @@ public struct TurnQueue: Sendable, Hashable {
     private var turnDeadline: Timestamp?
     /// When the agent began to wait for a person.
     private var waitingSince: Timestamp?
-    /// When the last turn ended in this incarnation.
-    private var lastEnd: Timestamp?
+    /// When the last turn ended, or the agent's process came up after it.
+    private var agentIdleSince: Timestamp?
 
     public static let recentLimit = 64
 
     private enum Host: Sendable, Hashable {
         /// Not connected.
         case absent
-        /// Connected, but a process of an earlier dispatch may be alive.
-        case unclear
+        /// Connected, but a process of an earlier dispatch may be alive; so many ``Effect/endProcesses(reason:)`` are under way.
+        /// It is clear after the last of them: one that ends later would end the next turn's agent.
+        case unclear(sweeps: Int)
         /// Connected, and has reported that none is.
         case clear
     }
@@ -69,9 +70,14 @@ public struct TurnQueue: Sendable, Hashable {
     private struct Stopping: Sendable, Hashable {
         var state: TurnState
         var reason: EndReason
-        /// When the processes are ended; nil once that was asked for.
-        var killAt: Timestamp?
+        /// When it is stopped by force: its processes are ended first, and if the driver still has not reported its end, it is
+        /// recorded without the driver.
+        var deadline: Timestamp
+        var processesEnded = false
     }
+
+    /// How long a driver may take to report a turn's end once its processes have been ended, if `cancelGrace` is not longer.
+    static let reportGrace = TimeSpan.seconds(30)
 
     public init(limits: TurnLimits = TurnLimits()) { self.limits = limits }
 }
@@ -95,7 +101,7 @@ extension TurnQueue {
         case detached
         /// The agent host has proved itself, and it is not known yet what runs under it.
         case hostConnected
-        /// The host reports that no process it ever started is alive.
+        /// The host reports that no process it ever started is alive: once for every ``Effect/endProcesses(reason:)``.
         case hostClear
         case hostLost(reason: String)
         /// The agent's process is up between turns, or no longer.
@@ -146,15 +152,15 @@ extension TurnQueue {
         var moments: [Timestamp] = []
         if let running = live.first, running.state != .queued {
             if let stopping {
-                if let killAt = stopping.killAt { moments.append(killAt) }
+                moments.append(stopping.deadline)
             } else if let input = running.input {
                 moments.append(input.deadline)
             } else if let turnDeadline {
                 moments.append(turnDeadline)
             }
             if let draining, stopping == nil { moments.append(draining.deadline) }
-        } else if agentWarm, let lastEnd {
-            moments.append(lastEnd + limits.agentIdle)
+        } else if agentWarm, let agentIdleSince {
+            moments.append(agentIdleSince + limits.agentIdle)
         }
         if let keepAliveUntil { moments.append(keepAliveUntil) }
         return moments.min()
@@ -219,10 +225,6 @@ extension TurnQueue {
         switch input {
         case .opened(let epoch, let opened):
             self.epoch = max(self.epoch, epoch)
-            if epoch > drainEpoch {
-                draining = nil
-                drained = false
-            }
             record(.sessionOpened(opened), at: now, &effects)
             if let running {
                 end(
@@ -230,7 +232,6 @@ extension TurnQueue {
                     &effects)
             }
         case .damaged(let gap):
-            record(.journalGap(gap), at: now, &effects)
             for turn in live {
                 end(
                     turn.id, .interrupted, .journalDamaged,
@@ -238,6 +239,8 @@ extension TurnQueue {
                     at: now,
                     &effects)
             }
+            // Last: a gap that is on record is not reported again, and by then its turns must have ended.
+            record(.journalGap(gap), at: now, &effects)
         case .agentConfigured(let configured):
             hasAgent = configured
         case .enqueue(let request, let key):
@@ -261,10 +264,10 @@ extension TurnQueue {
         case .detached:
             attached = max(0, attached - 1)
         case .hostConnected:
-            host = .unclear
+            host = .unclear(sweeps: 1)
             effects.append(.endProcesses(reason: "the host has just connected"))
         case .hostClear:
-            if host == .unclear { host = .clear }
+            if case .unclear(let sweeps) = host { host = sweeps > 1 ? .unclear(sweeps: sweeps - 1) : .clear }
         case .hostLost(let reason):
             guard host != .absent else { return }
             host = .absent
@@ -277,6 +280,7 @@ extension TurnQueue {
                     &effects)
             }
         case .agentWarm(let warm):
+            if warm, !agentWarm, running == nil { agentIdleSince = now }
             agentWarm = warm
         case .ask(let id, let request):
             guard let running, running.id == id, running.state == .running else { return }
@@ -329,6 +333,7 @@ extension TurnQueue {
     private mutating func enqueue(
         _ request: TurnRequest, key: KeyDigest?, at now: Timestamp, _ effects: inout [Effect]
     ) -> Reply {
+        keys.expire(before: Timestamp(milliseconds: now.milliseconds - limits.dedupeWindow.milliseconds))
         if let key {
             switch keys.match(key) {
             case .repeated(let turn): return .repeated(turn)
@@ -363,7 +368,7 @@ extension TurnQueue {
         let superseded = request.whenBusy == .supersede ? live.filter { $0.supersedeKey == request.supersedeKey } : []
         let leaving = superseded.filter { $0.state == .queued }
         guard queued.count - leaving.count < limits.maxQueuedTurns,
-            liveBytes - leaving.reduce(0, { $0 + $1.promptBytes }) + bytes <= limits.maxQueuedBytes
+            liveBytes - (running?.promptBytes ?? 0) - leaving.reduce(0, { $0 + $1.promptBytes }) + bytes <= limits.maxQueuedBytes
         else {
             return .refused(
                 Problem(
@@ -374,7 +379,6 @@ extension TurnQueue {
         for turn in superseded { _ = cancel(turn.id, .superseded, at: now, &effects) }
         let id = TurnID(lastOrdinal + 1)
         record(.turnQueued(TurnQueued(request: request, key: key)), turn: id, at: now, &effects)
-        keys.expire(before: Timestamp(milliseconds: now.milliseconds - limits.dedupeWindow.milliseconds))
         return .accepted(id)
     }
 
@@ -443,10 +447,16 @@ extension TurnQueue {
         keys.expire(before: Timestamp(milliseconds: now.milliseconds - limits.dedupeWindow.milliseconds))
         if let running {
             if let stopping {
-                if let killAt = stopping.killAt, killAt <= now {
-                    self.stopping?.killAt = nil
-                    sweep("turn \(running.id) did not stop by itself", &effects)
+                guard stopping.deadline <= now else { return }
+                if stopping.processesEnded {
+                    end(
+                        running.id, stopping.state, stopping.reason,
+                        "the turn was stopped by force, and its driver did not report an end", at: now, &effects)
+                } else {
+                    self.stopping?.processesEnded = true
+                    self.stopping?.deadline = now + max(limits.cancelGrace, Self.reportGrace)
                 }
+                sweep("turn \(running.id) did not stop by itself", &effects)
             } else if let draining, draining.deadline <= now {
                 stop(.interrupted, .drained, at: now, &effects)
             } else if let input = running.input {
@@ -457,7 +467,7 @@ extension TurnQueue {
             } else if let turnDeadline, turnDeadline <= now {
                 stop(.failed, .timeout, at: now, &effects)
             }
-        } else if agentWarm, let lastEnd, lastEnd + limits.agentIdle <= now {
+        } else if agentWarm, let agentIdleSince, agentIdleSince + limits.agentIdle <= now {
             sweep("idle for \(limits.agentIdle)", &effects)
         }
     }
@@ -466,7 +476,7 @@ extension TurnQueue {
     private mutating func stop(_ state: TurnState, _ reason: EndReason, at now: Timestamp, _ effects: inout [Effect]) {
         guard let running, stopping == nil else { return }
         record(.cancelRequested(CancelRequested(reason: reason)), turn: running.id, at: now, &effects)
-        stopping = Stopping(state: state, reason: reason, killAt: now + limits.cancelGrace)
+        stopping = Stopping(state: state, reason: reason, deadline: now + limits.cancelGrace)
         if let input = running.input {
             answered(running.id, InputAnswered(request: input.id, option: nil, text: nil, by: .cancellation), at: now, &effects)
         }
@@ -475,8 +485,11 @@ extension TurnQueue {
 
     private mutating func sweep(_ reason: String, _ effects: inout [Effect]) {
         agentWarm = false
-        guard host != .absent else { return }
-        host = .unclear
+        switch host {
+        case .absent: return
+        case .unclear(let sweeps): host = .unclear(sweeps: sweeps + 1)
+        case .clear: host = .unclear(sweeps: 1)
+        }
         effects.append(.endProcesses(reason: reason))
     }
 
@@ -530,7 +543,7 @@ extension TurnQueue {
                 stopping = nil
                 turnDeadline = nil
                 waitingSince = nil
-                lastEnd = time
+                agentIdleSince = time
             }
             var turn = live.remove(at: index)
             liveBytes -= turn.promptBytes
@@ -544,6 +557,12 @@ extension TurnQueue {
             count(end)
             recent.append(turn)
             if recent.count > Self.recentLimit { recent.removeFirst(recent.count - Self.recentLimit) }
+        case .sessionOpened:
+            // A drain is final for its epoch, and over in the next.
+            if epoch > drainEpoch {
+                draining = nil
+                drained = false
+            }
         case .sessionDraining(let draining):
             self.draining = draining
             drainEpoch = epoch
@@ -591,15 +610,18 @@ extension TurnQueue {
         case .interrupted: ended.interrupted += 1
         case .queued, .running, .awaitingInput: break
         }
-        func add<Number: AdditiveArithmetic>(_ a: Number?, _ b: Number?) -> Number? {
-            guard let a else { return b }
-            return b.map { a + $0 } ?? a
+        // The figures are the agent's own, so that no sum of them may trap or leave what JSON can write.
+        func add(_ a: Int64?, _ b: Int64?) -> Int64? {
+            guard let a, let b else { return a ?? b }
+            let (sum, overflow) = a.addingReportingOverflow(b)
+            return overflow ? (a < 0 ? .min : .max) : sum
         }
         guard let used = end.results?.usage else { return }
         usage.inputTokens = add(usage.inputTokens, used.inputTokens)
         usage.outputTokens = add(usage.outputTokens, used.outputTokens)
         usage.cachedInputTokens = add(usage.cachedInputTokens, used.cachedInputTokens)
-        usage.costUSD = add(usage.costUSD, used.costUSD)
+        let cost = (usage.costUSD ?? 0) + (used.costUSD ?? 0)
+        if used.costUSD != nil, cost.isFinite { usage.costUSD = cost }
     }
 }
 
