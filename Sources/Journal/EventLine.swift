@@ -22,11 +22,18 @@ public struct EventLine: Sendable, Hashable {
     private var data: Range<Int>
 
     static let crcLength = 18  // ,"crc":"00000000"}
+    /// No event's line has fewer bytes.
+    static let shortest = 96
 
     /// The whole event.
     /// - Throws: `DecodingError` for a line that another version wrote in a form this one does not read.
     public func event() throws -> Event {
         try JSON.decode(Event.self, from: Data(bytes))
+    }
+
+    /// The event with this data in place of the line's own, which was shortened.
+    func event(data whole: Data) throws -> Event {
+        try JSON.decode(Event.self, from: Data(bytes[..<data.lowerBound]) + whole + Data("}".utf8))
     }
 
     /// The data's JSON text.

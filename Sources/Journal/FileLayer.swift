@@ -43,6 +43,19 @@ extension File {
         try bytes.withUnsafeBytes { raw in Result { () throws(FileError) in try write(raw, at: offset) } }.get()
     }
 
+    /// All of it.
+    func contents() throws(FileError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: try size())
+        var done = 0
+        while done < bytes.count {
+            let count = try read(into: &bytes, from: done, at: done)
+            if count == 0 { break }
+            done += count
+        }
+        bytes.removeLast(bytes.count - done)
+        return bytes
+    }
+
     /// Fills the array from `start` on with what the file has at the offset.
     /// - Returns: how many bytes there were.
     func read(into array: inout [UInt8], from start: Int, at offset: Int) throws(FileError) -> Int {

@@ -55,12 +55,15 @@ public final class Journal: Sendable {
         var headerSize: Int
         var waiters: [(sequence: UInt64, continuation: CheckedContinuation<Result<Void, JournalError>, Never>)] = []
         var followers: [UInt64: CheckedContinuation<Void, Never>] = [:]
+        var closers: [CheckedContinuation<Void, Never>] = []
         var nextFollower: UInt64 = 0
         var full: JournalError?
         var broken: JournalError?
         var closing = false
         var closed = false
         var syncs: UInt64 = 0
+        /// Let go when the journal is closed; kept by one that is broken, until its process has ended.
+        var lock: StateLock?
     }
 
     private let shared: NIOLockedValueBox<State>
@@ -69,7 +72,6 @@ public final class Journal: Sendable {
     private let blobs: Blobs
     private let onTrouble: @Sendable (Trouble) -> Void
     private let wake = DispatchSignal()
-    private let lock: StateLock?
 
     // MARK: Opening
 
@@ -78,7 +80,8 @@ public final class Journal: Sendable {
     /// - Parameters:
     ///   - state: the session's state directory; created when missing, its parent must exist.
     ///   - epoch: this incarnation; nil for the one after the last. Lower than the last one seen is refused.
-    /// - Returns: the journal, the queue as its events left it, and the acknowledged events that cannot be read.
+    /// - Returns: the journal, the queue as its events left it, and the acknowledged events that cannot be read. The caller
+    ///   hands these to the queue, ``SessionModel/TurnQueue/Input/damaged(_:)``, before it records anything else but the opening.
     public static func open(
         state: String, epoch: UInt32?, now: Timestamp, options: Options = Options(), files: any FileLayer = PosixFileLayer(),
         exclusive: Bool = true, onTrouble: @escaping @Sendable (Trouble) -> Void
@@ -88,12 +91,15 @@ public final class Journal: Sendable {
             try files.makeDirectory(state + "/transcript")
             try files.makeDirectory(state + "/blobs")
             try files.syncDirectory(state)
+            do { try files.syncDirectory(Self.parent(of: state)) } catch  where [EACCES, EPERM].contains(error.errno) {
+                // A directory that is not ours to look into, as above a mounted volume, is not where ours was made.
+            }
         } catch {
             throw JournalError(.unusable, "The state directory \(state) cannot be used: \(error).")
         }
         let lock = exclusive ? try StateLock(directory: state) : nil
         let recovery = try Recovery(state: state, files: files)
-        let epoch = epoch ?? recovery.epoch + 1
+        let epoch = epoch ?? recovery.epoch &+ 1
         guard epoch >= recovery.epoch, epoch > 0 else {
             throw JournalError(
                 .staleEpoch,
@@ -105,7 +111,8 @@ public final class Journal: Sendable {
         let header = Segment.Header(
             segment: .init(
                 format: Segment.format, journal: recovery.journal ?? String(repeating: "0", count: 16 - fresh.utf8.count) + fresh,
-                epoch: epoch, first: recovery.last + 1, lastTurn: recovery.queue.lastOrdinal, time: now),
+                epoch: epoch, first: recovery.last + 1, lastTurn: recovery.queue.lastOrdinal, time: now,
+                gaps: recovery.gaps.isEmpty ? nil : recovery.gaps),
             checkpoint: recovery.queue.checkpoint)
         do {
             let (file, size) = try makeSegment(header, state: state, files: files)
@@ -132,12 +139,22 @@ public final class Journal: Sendable {
             try file.write(line, at: 0)
             try file.sync()
             try files.rename(path + ".tmp", to: path)
-            try files.syncDirectory(directory)
         } catch {
             file.close()
+            try? files.remove(path + ".tmp")
             throw error
         }
+        do { try files.syncDirectory(directory) } catch {
+            file.close()
+            // The segment may be there at the next start: nothing may be written to the one before it any more.
+            throw FileError(error.operation, error.path, errno: EIO)
+        }
         return (file, line.count)
+    }
+
+    private static func parent(of path: String) -> String {
+        let parts = path.split(separator: "/").dropLast()
+        return path.hasPrefix("/") ? "/" + parts.joined(separator: "/") : parts.isEmpty ? "." : parts.joined(separator: "/")
     }
 
     private init(
@@ -149,11 +166,11 @@ public final class Journal: Sendable {
         self.state = state
         self.options = options
         self.files = files
-        self.lock = lock
         self.onTrouble = onTrouble
         blobs = Blobs(directory: state + "/blobs", files: files)
         shared = NIOLockedValueBox(
-            State(next: header.segment.first, durable: header.segment.first - 1, segmentSize: headerSize, headerSize: headerSize))
+            State(next: header.segment.first, durable: header.segment.first - 1, segmentSize: headerSize, headerSize: headerSize,
+                lock: lock))
         let thread = Thread(journal: self, file: file, offset: headerSize)
         thread.start()
     }
@@ -214,6 +231,8 @@ public final class Journal: Sendable {
     }
 
     /// Closes the segment when it has grown long enough. The checkpoint is of the queue with every appended event applied.
+    ///
+    /// Called by the one caller of ``append(_:turn:at:)``, so that no event comes between the checkpoint and its place.
     public func rotateIfNeeded(at time: Timestamp, checkpoint: () -> TurnQueue.Checkpoint) {
         let due = shared.withLockedValue {
             $0.full == nil && $0.segmentSize > max(options.segmentSize, 4 * $0.headerSize)
@@ -290,7 +309,13 @@ public final class Journal: Sendable {
     public func close() async {
         shared.withLockedValue { $0.closing = true }
         wake.signal()
-        while !shared.withLockedValue({ $0.closed }) { await changed(after: .max) }
+        await withCheckedContinuation { continuation in
+            let closed = shared.withLockedValue { state in
+                if !state.closed { state.closers.append(continuation) }
+                return state.closed
+            }
+            if closed { continuation.resume() }
+        }
     }
 
     // MARK: The writer
@@ -348,12 +373,13 @@ public final class Journal: Sendable {
                     break
                 } catch  where error.isFull {
                     try? file.truncate(to: offset)
+                    if reserved != nil { reserved = 0 }  // It went with what was cut off.
                     report(full: error)
                 } catch {
                     fail(error)
                     return
                 }
-                // While full, whatever else is asked waits for the next attempt.
+                // While full, the next attempt is when something is appended (there may be a reserve), or after a while.
                 if journal.fault != nil { journal.wake.wait(atMost: journal.options.retry) }
             }
             try? file.truncate(to: offset)  // gives the reserve back
@@ -386,6 +412,11 @@ public final class Journal: Sendable {
                     let made: (any File, Int)
                     do {
                         made = try Journal.makeSegment(header, state: journal.state, files: journal.files)
+                    } catch let error as FileError where error.isFull {
+                        // The present segment goes on, so that the ends of running turns still fit into its reserve; its owner
+                        // asks again when it has grown.
+                        batch.removeFirst()
+                        continue
                     } catch let error as FileError {
                         throw error
                     } catch {
@@ -426,8 +457,9 @@ public final class Journal: Sendable {
             let (waiters, followers) = journal.shared.withLockedValue { state in
                 state.durable = last
                 state.syncs += 1
-                let ready = state.waiters.prefix { $0.sequence <= last }
-                state.waiters.removeFirst(ready.count)
+                let split = state.waiters.partition { $0.sequence <= last }
+                let ready = state.waiters[split...]
+                state.waiters.removeSubrange(split...)
                 defer { state.followers.removeAll(keepingCapacity: true) }
                 return (ready, state.followers)
             }
@@ -465,22 +497,26 @@ public final class Journal: Sendable {
             }
             journal.onTrouble(.broken(problem.message))
             for waiter in waiters { waiter.continuation.resume(returning: .failure(problem)) }
+            file.close()
             finish()
         }
 
         private func finish() {
-            let (waiters, followers) = journal.shared.withLockedValue { state in
+            let (waiters, followers, closers) = journal.shared.withLockedValue { state in
                 state.closed = true
+                if state.broken == nil { state.lock = nil }
                 defer {
                     state.waiters.removeAll()
                     state.followers.removeAll()
+                    state.closers.removeAll()
                 }
-                return (state.waiters, state.followers)
+                return (state.waiters, state.followers, state.closers)
             }
             for waiter in waiters {
                 waiter.continuation.resume(returning: .failure(JournalError(.broken, "The journal is closed.")))
             }
             for follower in followers.values { follower.resume() }
+            for closer in closers { closer.resume() }
         }
     }
 }
@@ -493,7 +529,12 @@ private final class DispatchSignal: @unchecked Sendable {  // The condition guar
 
     init() {
         pthread_mutex_init(mutex, nil)
-        pthread_cond_init(condition, nil)
+        // Monotonic, so that a clock that is set back does not stretch a wait.
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        pthread_cond_init(condition, &attributes)
+        pthread_condattr_destroy(&attributes)
     }
 
     deinit {
@@ -513,7 +554,7 @@ private final class DispatchSignal: @unchecked Sendable {  // The condition guar
     func wait(atMost span: TimeSpan? = nil) {
         var deadline = timespec()
         if let span {
-            clock_gettime(CLOCK_REALTIME, &deadline)
+            clock_gettime(CLOCK_MONOTONIC, &deadline)
             let nanoseconds = Int64(deadline.tv_nsec) + span.milliseconds % 1000 * 1_000_000
             deadline.tv_sec += Int(span.milliseconds / 1000 + nanoseconds / 1_000_000_000)
             deadline.tv_nsec = Int(nanoseconds % 1_000_000_000)

@@ -11,8 +11,8 @@ enum Segment {
     }
 
     static func first(ofName name: String) -> UInt64? {
-        guard name.utf8.count == 26, name.hasSuffix(".jsonl") else { return nil }
-        return UInt64(name.prefix(20))
+        guard let first = UInt64(name.prefix(20)), first > 0, Segment.name(first: first) == name else { return nil }
+        return first
     }
 
     struct Header: Codable {
@@ -24,6 +24,8 @@ enum Segment {
             /// The last turn that was accepted before this segment: finds an old turn without reading everything.
             var lastTurn: UInt64
             var time: Timestamp
+            /// Damage that opening the journal found and that no event has recorded yet: a crash before that must not hide it.
+            var gaps: [JournalGap]?
         }
         var segment: Identity
         var checkpoint: TurnQueue.Checkpoint
@@ -70,26 +72,25 @@ struct SegmentScan {
     /// The first byte of the part that was being written when the writer died, and never acknowledged.
     var tornFrom: Int?
 
-    /// - Parameter first: the sequence number the segment's name promises.
-    init(_ bytes: [UInt8], first: UInt64) {
+    /// - Parameters:
+    ///   - first: the sequence number the segment's name promises.
+    ///   - acknowledged: the last event known from elsewhere to have been durable: a later segment's name says so of this one.
+    init(_ bytes: [UInt8], first: UInt64, acknowledged: UInt64 = 0) {
         var position = 0
         var last = first - 1
         var bad: Int?
-        var ends: [Int] = []
         while position < bytes.count {
             let end = bytes[position...].firstIndex(of: UInt8(ascii: "\n")) ?? bytes.count
             let line = bytes[position..<end]
             if position == 0, let header = Segment.Header(line: line) {
                 self.header = header
-            } else if end < bytes.count, let event = EventLine(line), event.sequence > last,
-                event.sequence == last + 1 || bad != nil
-            {
-                if let start = bad {
-                    damage.append(Damage(range: start..<position, after: last, before: event.sequence))
+            } else if end < bytes.count, let event = EventLine(line), event.sequence > last {
+                // A missing line is damage too, of no bytes.
+                if bad != nil || event.sequence > last + 1 {
+                    damage.append(Damage(range: (bad ?? position)..<position, after: last, before: event.sequence))
                     bad = nil
                 }
                 events.append(event)
-                ends.append(end + 1)
                 last = event.sequence
             } else if bad == nil {
                 bad = position
@@ -97,8 +98,10 @@ struct SegmentScan {
             position = end + 1
         }
         if let bad { damage.append(Damage(range: bad..<bytes.count, after: last, before: nil)) }
-        // A line that no later line calls synced was never acknowledged: from the first such damage on, the file is torn.
-        let synced = max(events.map(\.synced).max() ?? 0, first - 1)
+        // Damage that no later line calls synced counts as torn, and from there on nothing was acknowledged. That is right
+        // after every crash. The one thing it cannot tell apart is bit rot in the very last batch of a journal that was not
+        // opened since, which nothing can follow; that part is kept aside.
+        let synced = max(events.map(\.synced).max() ?? 0, first - 1, acknowledged)
         // A damaged header is never a torn one: a segment gets its name only when its header is on disk.
         if let torn = damage.firstIndex(where: { $0.after >= synced && $0.range.lowerBound > 0 }) {
             tornFrom = damage[torn].range.lowerBound

@@ -20,7 +20,8 @@ public final class TranscriptReader {
     private var position = 0
     private var atHeader = false
     private var last: UInt64
-    private var damaged = false
+    /// The segment with the damage that was met since the last event.
+    private var damagedIn: UInt64?
 
     public static let chunkSize = 64 << 10
 
@@ -49,17 +50,24 @@ public final class TranscriptReader {
         var items: [Item] = []
         var size = 0
         while size < limit, last < end {
-            guard let line = try nextLine() else { break }
+            guard let line = try nextLine() else {
+                // Somebody knows that there are events up to `end`, and they are not here.
+                if end < .max {
+                    items.append(.gap(gap(upTo: end)))
+                    last = end
+                }
+                break
+            }
             if atHeader {
                 atHeader = false
                 if line.first != UInt8(ascii: "{") || line.withUnsafeBytes({ EventLine.sequence(atHeadOf: $0) }) != nil {
-                    damaged = true
+                    note()
                 }
                 continue
             }
-            if let sequence = line.withUnsafeBytes({ EventLine.sequence(atHeadOf: $0) }), sequence <= last, !damaged { continue }
+            if let sequence = line.withUnsafeBytes({ EventLine.sequence(atHeadOf: $0) }), sequence <= last, damagedIn == nil { continue }
             guard let event = EventLine(line), event.sequence > last else {
-                damaged = true
+                note()
                 continue
             }
             guard event.sequence <= end else {
@@ -67,7 +75,8 @@ public final class TranscriptReader {
                 position -= line.count + 1
                 break
             }
-            if let gap = gap(before: event.sequence) { items.append(.gap(gap)) }
+            if event.sequence > last + 1 { items.append(.gap(gap(upTo: event.sequence - 1))) }
+            damagedIn = nil
             last = event.sequence
             items.append(.event(event))
             size += event.bytes.count
@@ -75,11 +84,13 @@ public final class TranscriptReader {
         return items
     }
 
-    private func gap(before sequence: UInt64) -> JournalGap? {
-        defer { damaged = false }
-        guard sequence > last + 1 else { return nil }
+    private func note() { damagedIn = damagedIn ?? segment?.first }
+
+    private func gap(upTo end: UInt64) -> JournalGap {
+        // Without damage it is a whole segment that is missing, or lines of this one.
+        let here = segment.flatMap { $0.first <= last + 1 ? $0.first : nil }
         return JournalGap(
-            from: last + 1, to: sequence - 1, file: Segment.name(first: segment?.first ?? sequence),
+            from: last + 1, to: end, file: Segment.name(first: damagedIn ?? here ?? last + 1),
             reason: "the lines are damaged or missing")
     }
 
@@ -87,7 +98,7 @@ public final class TranscriptReader {
     private func nextLine() throws(FileError) -> ArraySlice<UInt8>? {
         if segment == nil {
             let segments = try Self.segments(directory, files)
-            guard let first = segments.last(where: { $0 <= last + 1 }) ?? segments.first else { return nil }
+            guard let first = segments.last(where: { $0 - 1 <= last }) ?? segments.first else { return nil }
             try open(first)
         }
         while true {
@@ -95,26 +106,39 @@ public final class TranscriptReader {
                 defer { position = end + 1 }
                 return chunk[position..<end]
             }
-            chunk.removeFirst(position)
-            position = 0
-            let filled = chunk.count
-            let size = max(Self.chunkSize, filled)
-            guard let file = segment?.file else { return nil }
-            chunk.append(contentsOf: repeatElement(0, count: size))
-            let count = try file.read(into: &chunk, from: filled, at: offset)
-            chunk.removeLast(size - count)
-            offset += count
-            if count == 0, try !openNext() { return nil }
+            if try fill() { continue }
+            guard let present = segment?.first else { return nil }
+            guard let next = try Self.segments(directory, files).first(where: { $0 > present }) else {
+                // Nothing but a header: the next epoch puts its own in its place.
+                if last < present {
+                    segment?.file.close()
+                    segment = nil
+                }
+                return nil
+            }
+            // What was written since, before the next segment was begun: nothing more comes.
+            if try fill() { continue }
+            try open(next)
         }
     }
 
-    /// Goes on to the segment after the present one; false when there is none yet.
-    private func openNext() throws(FileError) -> Bool {
-        guard let present = segment?.first, let next = try Self.segments(directory, files).first(where: { $0 > present }) else {
-            return false
+    /// Reads on; false at the end of what is there.
+    private func fill() throws(FileError) -> Bool {
+        guard let file = segment?.file else { return false }
+        chunk.removeFirst(position)
+        position = 0
+        let filled = chunk.count
+        // Twice as much for a line that is longer than that, so that its beginning is not searched again and again.
+        let size = max(Self.chunkSize, filled)
+        chunk.append(contentsOf: repeatElement(0, count: size))
+        let count: Int
+        do { count = try file.read(into: &chunk, from: filled, at: offset) } catch {
+            chunk.removeLast(size)
+            throw error
         }
-        try open(next)
-        return true
+        chunk.removeLast(size - count)
+        offset += count
+        return count > 0
     }
 
     private func open(_ first: UInt64) throws(FileError) {
