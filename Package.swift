@@ -114,10 +114,11 @@ let package = Package(
         tests("Workspace", ["Workspace", "AgentHost", "SessionModel"]),
         tests("Sidecar", ["Sidecar", "SessionModel", "Journal", "AgentHost", "Curl"]),
         tests("Curl", ["Curl", nioLocks]),
-        tests("Supervisor", ["Supervisor", "SessionModel", "Curl"]),
+        tests(
+            "Supervisor", ["Supervisor", "SessionModel", "Curl", "HTTPServing", "Processes", hummingbird, httpTypes, nioLocks, logging]),
         tests("Holdfast", ["Holdfast", "Rendering", "SessionModel", "Curl", nioLocks]),
         tests("DemoAgent", ["DemoAgent", "SessionModel"]),
-        tests("EndToEnd", ["SessionModel", "Curl", "Journal"]),
+        tests("EndToEnd", ["SessionModel", "Curl", "Journal", "Processes", nioLocks]),
     ],
     swiftLanguageModes: [.v6]
 )

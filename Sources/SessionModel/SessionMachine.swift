@@ -61,8 +61,8 @@ public struct SessionMachine: Sendable, Hashable {
     public static let maxCrashes = 6
     /// A process that was ready for this long has not crashed "in a row".
     public static let stableAfter = TimeSpan.minutes(1)
-    /// How long SIGTERM may take before SIGKILL.
-    public static let stopGrace = TimeSpan.seconds(20)
+    /// How long SIGTERM may take before SIGKILL: longer than a sidecar gives its running turn then.
+    public static let stopGrace = TimeSpan.seconds(35)
     /// After this long an effect without an answer is asked for again.
     static let askAgainAfter = TimeSpan.seconds(30)
     /// After a drain was refused it is not asked for again before this.

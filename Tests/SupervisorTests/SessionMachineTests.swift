@@ -69,7 +69,7 @@ private struct World {
         world.send(.drainAccepted(epoch: 1))
         #expect(world.machine.phase == .draining)
         #expect(!world.machine.acceptsTurns)
-        #expect(world.send(.activity(world.activity(draining: true, drained: true))) == [.stop(epoch: 1, grace: .seconds(20))])
+        #expect(world.send(.activity(world.activity(draining: true, drained: true))) == [.stop(epoch: 1, grace: SessionMachine.stopGrace)])
         world.send(.gone(epoch: 1, why: "exit code 0", crashed: false))
         #expect(world.machine.phase == .suspended)
         #expect(world.send(.tasks(open: 1)) == [.start(epoch: 2)])
@@ -119,7 +119,7 @@ private struct World {
         // The sidecar never says that it is drained: it is stopped all the same.
         world.send(.activity(world.activity(busy: true, draining: true)))
         #expect(world.advance(.minutes(10)).isEmpty)
-        #expect(world.advance(.minutes(1)) == [.stop(epoch: 1, grace: .seconds(20))])
+        #expect(world.advance(.minutes(1)) == [.stop(epoch: 1, grace: SessionMachine.stopGrace)])
         world.send(.gone(epoch: 1, why: "signal 9", crashed: true))
         #expect(world.machine.phase == .ended)
     }
@@ -162,7 +162,7 @@ private struct World {
     @Test func aProcessThatDoesNotBecomeReadyIsStoppedAndRetried() {
         var world = World()
         world.send(.tasks(open: 1))
-        #expect(world.advance(.minutes(5)) == [.stop(epoch: 1, grace: .seconds(20))])
+        #expect(world.advance(.minutes(5)) == [.stop(epoch: 1, grace: SessionMachine.stopGrace)])
         // Ready too late: it is being stopped.
         world.send(.ready(world.activity()))
         #expect(world.machine.phase == .starting)

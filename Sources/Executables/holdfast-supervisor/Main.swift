@@ -1,5 +1,5 @@
 import Supervisor
 
 @main struct Main {
-    static func main() async { await SupervisorCommand.main() }
+    static func main() async { await Supervisor.main() }
 }

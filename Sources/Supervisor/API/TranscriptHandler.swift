@@ -38,6 +38,7 @@ extension SupervisorAPI {
         }
     }
 
+    /// The same answers as a sidecar's, from the files of a session that has none. There is nothing to follow.
     private func stored(_ call: Call, _ session: SessionResource) throws -> Response {
         let directory = runtime.directory(of: session.metadata.name)
         guard directory.belongs(to: session), let journal = try TranscriptReader.identity(state: directory.state) else {
@@ -45,67 +46,103 @@ extension SupervisorAPI {
         }
         let after = try Self.position(call, in: journal)
         let turn = try call.query("turn", as: TurnID.self)
-        let limit = min(1000, max(1, try call.query("limit", as: Int.self) ?? 100))
-        if call.accepts("text/event-stream") || call.accepts("application/x-ndjson") {
-            let events = call.accepts("text/event-stream")
-            return call.stream(type: events ? "text/event-stream" : "application/x-ndjson") { writer in
-                let reader = TranscriptReader(state: directory.state, after: after)
-                while true {
-                    let items = try reader.next()
-                    if items.isEmpty { return }
-                    for line in try items.compactMap({ try Self.line($0, turn: turn) }) {
-                        let bytes = events ? Array("id: \(journal)-\(line.sequence)\ndata: ".utf8) + line.bytes + [10, 10] : line.bytes + [10]
-                        try await writer.write(bytes)
-                    }
-                }
+        let reader = TranscriptReader(state: directory.state, after: after)
+        if call.accepts("text/event-stream") {
+            return Self.stream(call, reader, type: "text/event-stream", turn: turn) { line in
+                let id = line.sequence.map { "id: \(journal)-\($0)\n" } ?? ""
+                return Array("\(id)event: \(line.type)\ndata: ".utf8) + line.bytes + Array("\n\n".utf8)
             }
         }
-        let reader = TranscriptReader(state: directory.state, after: after)
-        var bytes = Array("{\"events\":[".utf8)
+        if call.accepts("application/x-ndjson") {
+            return Self.stream(call, reader, type: "application/x-ndjson", turn: turn) { $0.bytes + [UInt8(ascii: "\n")] }
+        }
+        let limit = try call.query("limit", as: Int.self) ?? 1000
+        guard (1...10_000).contains(limit) else {
+            throw Problem(.invalidRequest, "The query parameter limit must be 1 to 10000.")
+        }
+        return try Self.page(reader, journal: journal, after: after, turn: turn, limit: limit)
+    }
+
+    private static func page(
+        _ reader: TranscriptReader, journal: String, after: UInt64, turn: TurnID?, limit: Int
+    ) throws -> Response {
+        var body = Array("{\"events\":[".utf8)
         var count = 0
         var last = after
-        var more = false
-        read: while true {
+        // About a megabyte a page, as a sidecar gives it.
+        reading: while count < limit, body.count < 1 << 20 {
             let items = try reader.next()
             if items.isEmpty { break }
             for item in items {
-                guard let line = try Self.line(item, turn: turn) else { continue }
-                // One page has at most 8 MiB, whatever its events are.
-                if count == limit || bytes.count > 8 << 20 {
-                    more = true
-                    break read
+                let line = try Line(item)
+                if line.concerns(turn) {
+                    if count > 0 { body.append(UInt8(ascii: ",")) }
+                    body += line.bytes
+                    count += 1
                 }
-                if count > 0 { bytes.append(UInt8(ascii: ",")) }
-                bytes += line.bytes
-                count += 1
-                last = line.sequence
+                last = max(last, line.last)
+                if count == limit || body.count >= 1 << 20 { break reading }
             }
         }
-        bytes += Array("],\"more\":\(more),\"next\":\"\(journal)-\(last)\"}".utf8)
-        return .bytes(bytes, type: "application/json")
+        body += Array("],\"next\":\"\(Cursor(journal: journal, sequence: last))\"}".utf8)
+        return .bytes(body, type: "application/json")
+    }
+
+    private static func stream(
+        _ call: Call, _ reader: TranscriptReader, type: String, turn: TurnID?,
+        format: @escaping @Sendable (Line) -> [UInt8]
+    ) -> Response {
+        // Only the one task that writes the body ever uses it.
+        nonisolated(unsafe) let reader = reader
+        return call.stream(type: type) { writer in
+            while true {
+                let items = try reader.next()
+                if items.isEmpty { return }
+                for line in try items.map(Line.init) where line.concerns(turn) { try await writer.write(format(line)) }
+            }
+        }
     }
 
     /// The sequence number that a request's cursor stands for.
     private static func position(_ call: Call, in journal: String) throws(Problem) -> UInt64 {
-        guard let text = call.header("Last-Event-ID") ?? call.query("after"), !text.isEmpty, text != "0" else { return 0 }
+        guard let text = call.header("Last-Event-ID") ?? call.query("after"), !text.isEmpty else { return 0 }
+        if let sequence = UInt64(text) { return sequence }
         guard let cursor = Cursor(text) else {
             throw Problem(.invalidRequest, "“\(text.prefix(bytes: 100))” is not a cursor, JOURNAL-SEQUENCE.")
         }
         guard cursor.journal == journal else {
             throw Problem(
-                .cursorGone, "The cursor is of journal \(cursor.journal), and this session has journal \(journal); begin without a cursor.")
+                .cursorGone, "The cursor \(cursor) belongs to another journal; this session's is \(journal). Read again without a cursor.")
         }
         return cursor.sequence
     }
 
-    private static func line(_ item: TranscriptReader.Item, turn: TurnID?) throws -> (sequence: UInt64, bytes: [UInt8])? {
-        switch item {
-        case .event(let line):
-            return turn == nil || line.turn == turn ? (line.sequence, Array(line.bytes)) : nil
-        case .gap(let gap):
-            guard turn == nil else { return nil }
-            let data = try JSON.string(gap)
-            return (gap.to, Array("{\"seq\":\(gap.to),\"type\":\"journal.gap\",\"data\":\(data)}".utf8))
+    /// One event, or a gap, as a transcript shows it.
+    private struct Line {
+        var bytes: [UInt8]
+        var type: String
+        /// Nil for a gap, which has no sequence number of its own.
+        var sequence: UInt64?
+        /// The last sequence number that it stands for.
+        var last: UInt64
+        private var turn: TurnID?
+
+        init(_ item: TranscriptReader.Item) throws {
+            switch item {
+            case .event(let event):
+                bytes = Array(event.bytes)
+                type = event.type
+                sequence = event.sequence
+                last = event.sequence
+                turn = event.turn
+            case .gap(let gap):
+                type = "journal.gap"
+                bytes = Array("{\"data\":\(try JSON.string(gap)),\"type\":\"journal.gap\"}".utf8)
+                last = gap.to
+            }
         }
+
+        /// A gap concerns every turn.
+        func concerns(_ wanted: TurnID?) -> Bool { wanted == nil || sequence == nil || turn == wanted }
     }
 }

@@ -36,7 +36,8 @@ struct LocalSupervisor: Sendable {
     }
 
     /// Serves until the first of `signals`; a second one ends it without waiting for sessions to sleep.
-    func run(until signals: AsyncStream<Int32>) async throws {
+    /// - Parameter onServing: told where it serves, once it does.
+    func run(until signals: AsyncStream<Int32>, onServing: @escaping @Sendable (ServerFile) -> Void = { _ in }) async throws {
         let data = configuration.dataDirectory
         try Files.makeDirectory(data)
         let lock = try FileLock(path: "\(data)/lock")
@@ -65,8 +66,9 @@ struct LocalSupervisor: Sendable {
                     try Files.write(json: file, to: serverFile)
                     logger.notice("serving", metadata: ["url": "\(file.url)", "data": "\(data)"])
                 } catch {
-                    logger.error("\(serverFile) could not be written, so clients need --url", metadata: ["error": "\(error)"])
+                    logger.error("\(serverFile) could not be written, so clients cannot find this server", metadata: ["error": "\(error)"])
                 }
+                onServing(file)
             }
         }
         // Whichever is first: a signal, or the end of the server by itself, which is an error.

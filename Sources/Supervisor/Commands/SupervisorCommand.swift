@@ -1,14 +1,14 @@
-public import ArgumentParser
+import ArgumentParser
 
-/// `holdfast-supervisor`
-public struct SupervisorCommand: AsyncParsableCommand {
-    public static let configuration = CommandConfiguration(
+/// `holdfast-supervisor`, from its arguments to its exit.
+public func main() async { await SupervisorCommand.main() }
+
+struct SupervisorCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
         commandName: "holdfast-supervisor",
         abstract: "Keeps one coding-agent session per pull request or issue, and feeds it Tasks.",
         version: SupervisorVersion.current,
         subcommands: [ServeCommand.self])
-
-    public init() {}
 }
 
 /// The version of this build.

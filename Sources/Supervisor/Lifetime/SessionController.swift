@@ -135,12 +135,13 @@ actor SessionController {
             await advance(input)
         case .ready(let activity):
             await cancelAbandonedTurns(activity)
+            await follow(in: activity.journal)
             await advance(.ready(activity))
             await feed()
         case .activity(let activity):
             let before = machine.activity
             // What became of the turns is stored before the machine may stop the sidecar that knows it.
-            if before.map({ Self.differ($0, activity) }) ?? true { await follow() }
+            if before.map({ Self.differ($0, activity) }) ?? true { await follow(in: activity.journal) }
             await advance(.activity(activity))
             await feed()
         case .gone(let epoch, let why):
@@ -226,7 +227,7 @@ extension SessionController {
             return await drain(epoch, DrainRequest(deadline: deadline, reason: reason))
         case .stop(let epoch, let grace):
             guard let process, process.epoch == epoch else { return nil }
-            await follow()
+            if let activity = machine.activity { await follow(in: activity.journal) }
             process.stop(grace: grace)
             return nil
         }
@@ -406,10 +407,7 @@ extension SessionController {
         if machine.acceptsTurns || machine.phase == .draining, let activity = machine.activity, let process {
             let client = SidecarClient(socket: process.socket)
             for task in tasks {
-                if let sentTo = task.status.sentTo, sentTo != activity.journal {
-                    await end(task, .interrupted, .journalLost, Self.journalLost(sentTo, activity.journal))
-                    progressed = true
-                } else if let turn = task.status.turn {
+                if let turn = task.status.turn {
                     guard task.status.cancelRequested == true, !cancelled.contains(task.metadata.uid) else { continue }
                     if (try? await client.cancel(turn)) != nil { cancelled.insert(task.metadata.uid) }
                 } else if machine.acceptsTurns, sendAgainAt.map({ $0 <= .now }) ?? true {
@@ -486,13 +484,17 @@ extension SessionController {
         }
     }
 
-    /// Asks what became of the turns of all open Tasks.
-    private func follow() async {
+    /// Asks what became of the turns of all open Tasks. Those that were handed to another journal than this one are lost.
+    private func follow(in journal: String) async {
         guard let process else { return }
         let client = SidecarClient(socket: process.socket)
         // Room may have come free.
         sendAgainAt = nil
         for task in tasks {
+            if let sentTo = task.status.sentTo, sentTo != journal {
+                await end(task, .interrupted, .journalLost, Self.journalLost(sentTo, journal))
+                continue
+            }
             guard let id = task.status.turn else { continue }
             do {
                 if let turn = try await client.turn(id) {
