@@ -99,7 +99,7 @@ final class HostLoop {
         switch source {
         case .signals:
             while true {
-                let number = clinux_next_signal(signals)
+                let number = clinux_next_signal()
                 if number == 0 { break }
                 if number == SIGCHLD { reap() } else { terminate() }
             }

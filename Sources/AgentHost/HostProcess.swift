@@ -40,7 +40,7 @@ public enum HostProcess {
         }
         signal(SIGPIPE, SIG_IGN)
         let signals = clinux_signal_descriptor([SIGCHLD, SIGTERM, SIGINT, SIGHUP], 4)
-        guard signals >= 0 else { throw HostError(.refused, "signalfd: \(words(errno))") }
+        guard signals >= 0 else { throw HostError(.refused, "cannot handle signals: \(words(errno))") }
         let parts = marker.split(separator: "=", maxSplits: 1).map(String.init)
         guard parts.count == 2 else { throw HostError(.refused, "the marker must be NAME=VALUE, but is “\(marker)”") }
 

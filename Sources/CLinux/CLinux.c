@@ -7,10 +7,10 @@
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -77,17 +77,42 @@ int clinux_spawn(pid_t *pid, const char *path, char *const argv[], char *const e
 int clinux_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 int clinux_pidfd_signal(int pidfd, int signal) { return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0); }
 
-int clinux_signal_descriptor(const int *signals, size_t count) {
-  sigset_t set;
-  sigemptyset(&set);
-  for (size_t i = 0; i < count; i++) sigaddset(&set, signals[i]);
-  if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0) return -1;
-  return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+// Handlers and not signalfd: that needs the signals blocked in every thread, and the caller may not be the first one.
+static _Atomic uint64_t arrived;
+static int arrival = -1;
+
+static void note_signal(int signal) {
+  int saved = errno;
+  uint64_t one = 1;
+  atomic_fetch_or(&arrived, (uint64_t)1 << signal);
+  ssize_t ignored = write(arrival, &one, sizeof one);
+  (void)ignored;
+  errno = saved;
 }
 
-int clinux_next_signal(int fd) {
-  struct signalfd_siginfo info;
-  return read(fd, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
+int clinux_signal_descriptor(const int *signals, size_t count) {
+  arrival = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (arrival < 0) return -1;
+  struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
+  sigset_t set;
+  sigemptyset(&set);
+  for (size_t i = 0; i < count; i++) {
+    sigaddset(&set, signals[i]);
+    if (sigaction(signals[i], &action, NULL) != 0) return -1;
+  }
+  pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+  return arrival;
+}
+
+int clinux_next_signal(void) {
+  uint64_t count;
+  ssize_t ignored = read(arrival, &count, sizeof count);
+  (void)ignored;
+  uint64_t pending = atomic_load(&arrived);
+  if (pending == 0) return 0;
+  int signal = __builtin_ctzll(pending);
+  atomic_fetch_and(&arrived, ~((uint64_t)1 << signal));
+  return signal;
 }
 
 int clinux_wake_descriptor(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }

@@ -28,10 +28,11 @@ int clinux_pidfd_open(pid_t pid);
 /// Sends a signal to the process a pidfd names. 0 or -1 with errno.
 int clinux_pidfd_signal(int pidfd, int signal);
 
-/// Blocks the `count` signals in this thread and returns a non-blocking descriptor that reports them, or -1 with errno.
+/// Has the `count` signals reported instead of acted upon, whichever thread they reach: the returned descriptor becomes readable.
+/// Once per process. -1 with errno.
 int clinux_signal_descriptor(const int *signals, size_t count);
-/// The next signal that arrived at such a descriptor, or 0 when there is none.
-int clinux_next_signal(int fd);
+/// A signal that has arrived since, or 0 when there is none (and the descriptor is no longer readable).
+int clinux_next_signal(void);
 
 /// A non-blocking counter that one thread raises to wake another out of poll(2), or -1 with errno.
 int clinux_wake_descriptor(void);
