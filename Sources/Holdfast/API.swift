@@ -98,12 +98,14 @@ struct API: Sendable {
 
     // MARK: Waiting for a server that comes back
 
+    var backoff: Backoff { Backoff(context) }
+
     /// Tries until it works, as long as the server is only away and `patience` lasts. A restarted server may have another port:
     /// its address is looked up again every time.
     func persistently<Value: Sendable>(
         away: @Sendable (Failure) async -> Void = { _ in }, _ attempt: @Sendable () async throws -> Value
     ) async throws -> Value {
-        var backoff = Backoff(context)
+        var backoff = backoff
         while true {
             do {
                 return try await attempt()
@@ -155,12 +157,15 @@ struct API: Sendable {
 
 /// Pauses that grow, until patience ends.
 struct Backoff {
+    /// The shortest pause.
+    let first: Duration
     private var pause: Duration
     private let longest: Duration
     private let deadline: ContinuousClock.Instant
 
     init(_ context: Context) {
-        pause = context.retryDelay
+        first = context.retryDelay
+        pause = first
         longest = context.retryDelay * 20
         deadline = .now + context.patience
     }

@@ -127,6 +127,7 @@ private actor FollowView {
             default: break
             }
         case .delta: isStreaming = true
+        case .gap: break
         }
         await transcript.show(line, raw: raw)
         progress()

@@ -4,6 +4,8 @@ import SessionModel
 /// One line of a transcript as the server sends it.
 enum TranscriptLine: Sendable {
     case event(Event)
+    /// Events that are damaged on the server's disk.
+    case gap(JournalGap)
     /// A part of a message that is being written: shown live, kept nowhere.
     case delta(String, TurnID?)
 
@@ -12,10 +14,16 @@ enum TranscriptLine: Sendable {
         var turn: TurnID?
     }
 
+    /// A gap has no epoch and no time: nobody knows them.
+    private struct Gap: Decodable {
+        var data: JournalGap
+    }
+
     /// - Throws: the problem with which a server ends a stream, or a line that is none of these.
     static func parse(_ line: String) throws(Failure) -> TranscriptLine {
         if let event = try? JSON.decode(Event.self, from: line) { return .event(event) }
         if let delta = try? JSON.decode(Delta.self, from: line) { return .delta(delta.delta, delta.turn) }
+        if let gap = try? JSON.decode(Gap.self, from: line) { return .gap(gap.data) }
         if let problem = try? JSON.decode(Problem.self, from: line), problem.type.hasPrefix("https://holdfast.dev/problems/") {
             throw Failure([.notReady, .draining].contains(problem.kind) ? .unreachable : .refused, problem.detail)
         }
@@ -30,71 +38,91 @@ struct TranscriptFeed: Sendable {
     var session: String
     var turn: TurnID?
     var after: String?
+    /// Goes on until the session has ended.
     var follows: Bool
+    /// Counts as someone who watches, so that the session does not go to sleep.
+    var attaches = false
+
+    private var path: String { "/v1/sessions/\(API.segment(session))" }
 
     /// Calls `handle` for each line with its raw text, until it returns false or the transcript ends.
     /// - Parameter away: is told why when the server is lost and will be tried again.
     func run(
         away: @Sendable (Failure) async -> Void, _ handle: @Sendable (TranscriptLine, String) async throws -> Bool
     ) async throws {
-        let path = "/v1/sessions/\(API.segment(session))/transcript"
-        let place = Place(after: after)
-        try await api.persistently(away: { [follows] in if follows { await away($0) } }) {
+        var place = Place(given: after)
+        var backoff = api.backoff
+        while true {
             do {
-                let cursor = try await place.cursor(api, session)
                 let query = [
-                    ("after", cursor), ("turn", turn?.description), ("follow", follows ? "true" : nil),
+                    ("after", try await cursor(place)), ("turn", turn?.description), ("follow", follows ? "true" : nil),
+                    ("attach", attaches ? "true" : nil),
                 ]
-                for try await line in try await api.lines(path, query: query) where !line.isEmpty {
+                for try await line in try await api.lines(path + "/transcript", query: query) where !line.isEmpty {
+                    backoff = api.backoff
                     let parsed = try TranscriptLine.parse(line)
-                    guard await place.accepts(parsed) else { continue }
+                    guard place.accepts(parsed) else { continue }
                     if try await !handle(parsed, line) { return }
                 }
-            } catch let error as Failure where !follows && error.status == .unreachable {
-                // Someone who does not follow wants an answer now.
-                throw Failure(.failed, error.message)
-            } catch let error as Failure {
-                await place.wasInterrupted()
-                throw error
-            } catch let error where !(error is CancellationError) {
-                await place.wasInterrupted()
-                throw Failure(.unreachable, "\(error)")
-            }
-            if follows {
-                await place.wasInterrupted()
-                throw Failure(.unreachable, "the server ended the stream")
+                place.wasInterrupted()
+                guard follows, try await waitForMore() else { return }
+            } catch {
+                try Task.checkCancellation()
+                let failure = error as? Failure ?? Failure(.unreachable, "\(error)")
+                guard follows, failure.status == .unreachable, let pause = backoff.next() else { throw failure }
+                place.wasInterrupted()
+                await away(failure)
+                try await Task.sleep(for: pause)
             }
         }
     }
 
+    /// The server has nothing more for now: the session sleeps, restarts, or has ended, and then this is false.
+    private func waitForMore() async throws -> Bool {
+        let seen: SessionResource = try await api.get(path)
+        if seen.status.phase == .ended || seen.status.phase == .failed { return false }
+        if seen.status.phase == .ready {
+            try await Task.sleep(for: api.backoff.first)
+            return true
+        }
+        let version = "\(seen.metadata.resourceVersion)"
+        let now: SessionResource = try await api.get(
+            path, query: [("after", version), ("wait", "30s")], timeout: .seconds(45))
+        return now.status.phase != .ended && now.status.phase != .failed
+    }
+
+    private func cursor(_ place: Place) async throws -> String? {
+        guard place.last > 0 else { return place.given }
+        if let journal = place.given.flatMap({ Cursor($0) })?.journal {
+            return "\(Cursor(journal: journal, sequence: place.last))"
+        }
+        // Lines carry no journal: the session says which one it has. Without one, what comes twice is left out here.
+        let resource: SessionResource = try await api.get(path)
+        return resource.status.journal.map { "\(Cursor(journal: $0, sequence: place.last))" }
+    }
+
     /// How far the reader has come.
-    private actor Place {
-        private let given: String?
-        private var last: UInt64 = 0
+    private struct Place {
+        let given: String?
+        private(set) var last: UInt64 = 0
         /// After an interruption some deltas are missing: the rest of that message waits for its event.
         private var skipsDeltas = false
 
-        init(after: String?) { given = after }
+        init(given: String?) { self.given = given }
 
-        func accepts(_ line: TranscriptLine) -> Bool {
+        mutating func accepts(_ line: TranscriptLine) -> Bool {
+            let sequence: UInt64
             switch line {
-            case .event(let event):
-                guard event.sequence > last else { return false }
-                last = event.sequence
-                skipsDeltas = false
-                return true
+            case .event(let event): sequence = event.sequence
+            case .gap(let gap): sequence = gap.to
             case .delta: return !skipsDeltas
             }
+            guard sequence > last else { return false }
+            last = sequence
+            skipsDeltas = false
+            return true
         }
 
-        func wasInterrupted() { skipsDeltas = true }
-
-        func cursor(_ api: API, _ session: String) async throws -> String? {
-            guard last > 0 else { return given }
-            if let journal = given.flatMap({ Cursor($0) })?.journal { return "\(Cursor(journal: journal, sequence: last))" }
-            // Lines carry no journal: the session says which one it has. Without one, what comes twice is left out here.
-            let resource: SessionResource = try await api.get("/v1/sessions/\(API.segment(session))")
-            return resource.status.journal.map { "\(Cursor(journal: $0, sequence: last))" }
-        }
+        mutating func wasInterrupted() { skipsDeltas = true }
     }
 }

@@ -34,6 +34,12 @@ actor TranscriptView {
                 guard searched.contains(pattern) else { return }
             }
             console.print(format == .jsonl ? jsonLine(raw) : text)
+        case .gap(let gap):
+            console.print(
+                format == .jsonl
+                    ? jsonLine(raw)
+                    : renderer.finish()
+                        + "events \(gap.from) to \(gap.to) are damaged: \(TerminalText.harmlessLine(gap.reason))\n")
         case .delta(let delta, let turn):
             guard pattern == nil else { return }
             console.print(format == .jsonl ? jsonLine(raw) : renderer.renderDelta(delta, turn: turn))

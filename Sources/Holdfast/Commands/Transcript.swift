@@ -62,6 +62,7 @@ struct Attach: AsyncParsableCommand {
             }
         }
         feed.follows = true
+        feed.attaches = true
         context.console.note("watching \(key), which is \(resource.status.phase.rawValue.lowercased()); Ctrl-C ends the watching")
         try await Watching.watch(feed, try TranscriptView(context.console, format: .text), context)
     }
