@@ -95,7 +95,7 @@ let package = Package(
         // An honest demonstration agent, for `make run` and the tests.
         library("DemoAgent", ["SessionModel", "CLinux"]),
 
-        executable("holdfast-sidecar", ["Sidecar"]),
+        executable("holdfast-sidecar", ["Sidecar", arguments]),
         executable("holdfast-supervisor", ["Supervisor"]),
         executable("holdfast-demo-agent", ["DemoAgent"]),
         executable("holdfast", ["Holdfast"]),
@@ -116,7 +116,7 @@ let package = Package(
         tests("Curl", ["Curl", nioLocks]),
         tests(
             "Supervisor", ["Supervisor", "SessionModel", "Curl", "HTTPServing", "Processes", hummingbird, httpTypes, nioLocks, logging]),
-        tests("Holdfast", ["Holdfast", "Rendering", "SessionModel", "Curl", nioLocks]),
+        tests("Holdfast", ["Holdfast", "Rendering", "SessionModel", "Curl", arguments, nioLocks]),
         tests("DemoAgent", ["DemoAgent", "SessionModel"]),
         tests("EndToEnd", ["SessionModel", "Curl", "Journal", "Processes", nioLocks]),
     ],

@@ -1,6 +1,7 @@
+import ArgumentParser
 import Sidecar
 
 @main
 struct Main {
-    static func main() async { await SidecarCommand.launch() }
+    static func main() async { await SidecarCommand.main() }
 }

@@ -15,8 +15,8 @@ struct HostCommand: ParsableCommand {
     var socket: String
     @Option(help: "The file with the one-time secret.")
     var secretFile: String
-    @Option(help: "NAME=VALUE that every process gets in its environment, so that survivors of a crash can be found.")
-    var marker: String = "HOLDFAST_STATE=unknown"
+    @Option(help: "NAME=VALUE, unique to the session, that every process gets in its environment: it finds survivors of a crash.")
+    var marker: String
     @Option(help: "How long processes go on after SIGTERM, while the sidecar lets a turn end.")
     var terminationGrace: TimeSpan = .seconds(25)
 

@@ -13,15 +13,4 @@ public struct SidecarCommand: AsyncParsableCommand {
         ])
 
     public init() {}
-
-    /// The program. The agent host is started here, on the main thread, before anything has made a second one: it takes its
-    /// signals through a descriptor, and a thread that does not block them would steal them.
-    public static func launch() async {
-        let arguments = CommandLine.arguments.dropFirst()
-        if arguments.first == "host" {
-            HostCommand.main(Array(arguments.dropFirst()))
-        } else {
-            await main()
-        }
-    }
 }

@@ -194,13 +194,18 @@ public actor Session {
         }
         do {
             try await host.endAll(grace: options.processGrace)
-            await driver?.processesEnded()
+            await forgetProcesses()
             handle(.hostClear)
         } catch {
             // A host that does not end what it runs is no host: it is given up, and everything under it with it.
             logger.error("processes could not be ended", metadata: ["error": "\(error)"])
             try? await hostLink?.close("it did not end its processes: \(error)")
         }
+    }
+
+    private func forgetProcesses() async {
+        await driver?.processesEnded()
+        await workspace.processesEnded()
     }
 
     // MARK: A turn
@@ -223,19 +228,32 @@ public actor Session {
                         conversation: queue.conversation, inputTimeout: queue.limits.inputTimeout),
                     reporting: reporter)
                 driverTurn = nil
-                if let state = try? await workspace.state(), state != WorkspaceState() {
-                    await reporter.record(.workspaceState(state))
-                    var results = outcome.end.results ?? TurnResults()
-                    results.workspace = state
-                    outcome.end.results = results
-                }
+                await describeWorkspace(in: &outcome, reporter)
             }
         } catch {
-            outcome = TurnOutcome(TurnEnded(state: .failed, reason: .workspace, message: error.message), clean: true)
+            let lost = error.host?.code == .lost
+            outcome = TurnOutcome(
+                TurnEnded(
+                    state: lost ? .interrupted : .failed, reason: lost ? .hostLost : .workspace,
+                    message: "\(error.message) \(error.advice)"), clean: true)
         }
         let warm = await driver.status.warm
         handle(.finished(id, outcome.end, clean: outcome.clean))
         handle(.agentWarm(warm && outcome.clean))
+    }
+
+    /// Adds how the working directory stands to a turn's results. That it cannot be told is told, and fails no turn.
+    private func describeWorkspace(in outcome: inout TurnOutcome, _ reporter: SessionReporter) async {
+        do throws(WorkspaceError) {
+            let state = try await workspace.state()
+            guard state != WorkspaceState() else { return }  // No repository.
+            await reporter.record(.workspaceState(state))
+            var results = outcome.end.results ?? TurnResults()
+            results.workspace = state
+            outcome.end.results = results
+        } catch {
+            await reporter.record(.workspaceStep(WorkspaceStep(.failed, error.message)))
+        }
     }
 
     /// Appends an event that is not the queue's own.
@@ -278,7 +296,7 @@ public actor Session {
                 let reason = await link.waitUntilLost()
                 host.disconnect()
                 hostLink = nil
-                await driver?.processesEnded()
+                await forgetProcesses()
                 guard let reason else {
                     // This task is cancelled, and waits would end at once: the release goes on in one that is not.
                     try await Task { try await link.close() }.value
