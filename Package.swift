@@ -116,7 +116,7 @@ let package = Package(
         tests("Curl", ["Curl", nioLocks]),
         tests(
             "Supervisor", ["Supervisor", "SessionModel", "Curl", "HTTPServing", "Processes", hummingbird, httpTypes, nioLocks, logging]),
-        tests("Holdfast", ["Holdfast", "Rendering", "SessionModel", "Curl", nioLocks]),
+        tests("Holdfast", ["Holdfast", "Rendering", "SessionModel", "Curl", arguments, nioLocks]),
         tests("DemoAgent", ["DemoAgent", "SessionModel"]),
         tests("EndToEnd", ["SessionModel", "Curl", "Journal", "Processes", nioLocks]),
     ],
