@@ -80,7 +80,7 @@ struct FollowTests {
         #expect(outcome.errors.contains("task-1 waiting: the session is being prepared\n"))
     }
 
-    @Test(arguments: 0...8)
+    @Test(arguments: 0...7)
     func aLostConnectionShowsNothingTwiceAndLosesNothing(breaksAfter: Int) async throws {
         let fake = try serve(ending: .succeeded, breaksAfter: breaksAfter)
         defer { fake.stop() }
