@@ -123,26 +123,33 @@ extension SidecarAPI {
         let reader = TranscriptReader(state: journal.state, after: after)
         let deltas = follow ? session.deltas.subscribe() : nil
         let wakes = wakes(deltas: deltas, follow: follow)
+        var shown = after
         metrics.followerCame()
         defer { metrics.followerLeft() }
         for await wake in wakes {
-            switch wake {
-            case .events: break
-            case .delta(let delta) where turn == nil || delta.turn == turn:
-                let text = try JSON.string(delta)
-                try await writer.write(ByteBuffer(string: format == .sse ? "event: delta\ndata: \(text)\n\n" : text + "\n"))
-            case .delta: break
-            case .heartbeat:
-                // Tells a dead connection from a quiet session.
-                try await writer.write(ByteBuffer(string: format == .sse ? ": \n\n" : "\n"))
+            if case .delta(let delta) = wake {
+                // A delta comes after the events before it, and not at all when a later event has overtaken it.
+                guard turn == nil || delta.turn == turn, shown <= delta.after else { continue }
+                guard await journal.eventuallySynced(delta.after) else { break }
             }
             // Whatever it woke for: a slow follower may have missed the wake for an event.
             while true {
-                let items = try reader.next(upTo: journal.durable)
-                if items.isEmpty { break }
+                let end = if case .delta(let delta) = wake { delta.after } else { journal.durable }
+                let items = try reader.next(upTo: end)
+                guard let last = items.last else { break }
+                shown = last.line.1
                 var buffer = ByteBuffer()
                 for item in items where item.concerns(turn) { write(item, format, to: &buffer) }
                 if buffer.readableBytes > 0 { try await writer.write(buffer) }
+            }
+            switch wake {
+            case .events: break
+            case .delta(let delta):
+                let text = try JSON.string(delta)
+                try await writer.write(ByteBuffer(string: format == .sse ? "event: delta\ndata: \(text)\n\n" : text + "\n"))
+            case .heartbeat:
+                // Tells a dead connection from a quiet session.
+                try await writer.write(ByteBuffer(string: format == .sse ? ": \n\n" : "\n"))
             }
         }
     }

@@ -7,6 +7,10 @@ final class LiveDeltas: Sendable {
     struct Delta: Sendable, Encodable {
         var delta: String
         var turn: TurnID?
+        /// The last event that was appended before it: a follower shows that first.
+        var after: UInt64
+
+        private enum CodingKeys: String, CodingKey { case delta, turn }
     }
 
     private struct State {
@@ -28,8 +32,8 @@ final class LiveDeltas: Sendable {
         }
     }
 
-    func publish(_ text: String, turn: TurnID?) {
+    func publish(_ text: String, turn: TurnID?, after sequence: UInt64) {
         let subscribers = state.withLockedValue { Array($0.subscribers.values) }
-        for subscriber in subscribers { subscriber.yield(Delta(delta: text, turn: turn)) }
+        for subscriber in subscribers { subscriber.yield(Delta(delta: text, turn: turn, after: sequence)) }
     }
 }

@@ -26,7 +26,7 @@ struct SessionReporter: TurnReporter {
         }
     }
 
-    func delta(_ text: String) async { session.deltas.publish(text, turn: turn) }
+    func delta(_ text: String) async { session.deltas.publish(text, turn: turn, after: session.journal.appended) }
     func ask(_ request: InputRequest) async { await session.ask(request, turn: turn) }
     func withdrawQuestion() async { await session.withdrawQuestion(of: turn) }
 }

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Says which real agents are installed here, and how to use them in place of the demonstration agent.
+set -eu
+repository=${1:-OWNER/REPO}
+
+found=""
+while IFS='|' read -r program command; do
+  command -v "$program" >/dev/null 2>&1 || continue
+  [ -n "$found" ] || echo "
+To use a real agent, describe it in a file and name the file:"
+  found=yes
+  list=$(printf '%s' "$command" | jq -R -c 'split(" ")')
+  echo "  echo '{\"driver\":\"acp\",\"command\":$list}' > $program.json
+  holdfast run --profile $program --agent $program.json --scope 'pr:$repository#1' --follow 'Review this pull request'"
+done <<'LIST'
+claude-agent-acp|claude-agent-acp
+claude-code-acp|claude-code-acp
+codex-acp|codex-acp
+gemini|gemini --acp
+vibe-acp|vibe-acp
+opencode|opencode acp
+goose|goose acp
+LIST
+if [ -z "$found" ] && command -v claude >/dev/null 2>&1; then
+  echo "
+Claude Code is installed. It speaks ACP through the adapter claude-agent-acp; with that on PATH, this page shows the command."
+fi
