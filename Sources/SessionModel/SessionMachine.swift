@@ -368,7 +368,8 @@ extension SessionMachine {
         } else if activity?.draining != true, drainAgainAt ?? now <= now {
             drainAgainAt = now + Self.askAgainAfter
             effects.append(
-                .forcedDrain(epoch: epoch, deadline: max(.zero, (since + lifetime.drainTimeout) - now), reason: drainReason(at: now)))
+                .forcedDrain(
+                    epoch: epoch, deadline: max(.zero, (since + lifetime.drainTimeout) - now), reason: drainReason(at: now)))
         }
     }
 

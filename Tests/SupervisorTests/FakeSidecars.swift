@@ -84,7 +84,7 @@ final class FakeSession: Sendable {
         var version: Int64 = 0
         /// Prompts in the order in which they were dispatched.
         var dispatched: [String] = []
-        var requests = 0
+        var loses = false
     }
     private let state = NIOLockedValueBox(State())
     private let feed = ChangeFeed()
@@ -93,12 +93,7 @@ final class FakeSession: Sendable {
     var epoch: UInt32 { state.withLockedValue(\.epoch) }
 
     /// From the next epoch on everything is forgotten, as when the disk was lost.
-    func loseJournal() {
-        state.withLockedValue { state in
-            state.queue = TurnQueue()
-            state.journal = Self.newJournal()
-        }
-    }
+    func loseJournal() { state.withLockedValue { $0.loses = true } }
 
     /// Lets the running turn succeed.
     func finish(_ answer: String) {
@@ -112,6 +107,11 @@ final class FakeSession: Sendable {
 
     func open(epoch: UInt32, maxQueued: Int) {
         state.withLockedValue { state in
+            if state.loses {
+                state.queue = TurnQueue()
+                state.journal = Self.newJournal()
+                state.loses = false
+            }
             state.epoch = epoch
             state.queue.limits.maxQueuedTurns = maxQueued
             for input in [

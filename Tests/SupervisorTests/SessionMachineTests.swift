@@ -25,10 +25,13 @@ private struct World {
         return send(.tick)
     }
 
-    mutating func activity(busy: Bool = false, idleSince: Timestamp? = nil, draining: Bool = false, drained: Bool = false) -> Activity {
+    mutating func activity(busy: Bool = false, idleSince: Timestamp? = nil, draining: Bool = false, drained: Bool = false)
+        -> Activity
+    {
         version += 1
         return Activity(
-            version: version, journal: "0123456789abcdef", epoch: machine.epoch, busy: busy, idleSince: busy ? nil : idleSince ?? now,
+            version: version, journal: "0123456789abcdef", epoch: machine.epoch, busy: busy,
+            idleSince: busy ? nil : idleSince ?? now,
             running: nil, awaitingInput: nil, queued: 0, attached: 0, keepAliveUntil: nil, draining: draining, drained: drained,
             waitingFor: nil, cursor: Cursor(journal: "0123456789abcdef", sequence: 1))
     }
@@ -69,7 +72,10 @@ private struct World {
         world.send(.drainAccepted(epoch: 1))
         #expect(world.machine.phase == .draining)
         #expect(!world.machine.acceptsTurns)
-        #expect(world.send(.activity(world.activity(draining: true, drained: true))) == [.stop(epoch: 1, grace: SessionMachine.stopGrace)])
+        #expect(
+            world.send(.activity(world.activity(draining: true, drained: true))) == [
+                .stop(epoch: 1, grace: SessionMachine.stopGrace)
+            ])
         world.send(.gone(epoch: 1, why: "exit code 0", crashed: false))
         #expect(world.machine.phase == .suspended)
         #expect(world.send(.tasks(open: 1)) == [.start(epoch: 2)])
@@ -316,7 +322,8 @@ private struct World {
             if let last = world.effects.last, case .stop = last, alive.contains(epoch) {
                 alive.remove(epoch)
                 world.send(.gone(epoch: epoch, why: "stopped", crashed: false))
-            } else if case .conditionalDrain(let asked, _, _) = world.effects.last, asked == epoch, world.machine.phase == .ready {
+            } else if case .conditionalDrain(let asked, _, _) = world.effects.last, asked == epoch, world.machine.phase == .ready
+            {
                 world.send(.drainAccepted(epoch: epoch))
             } else if let due = world.machine.nextDeadline {
                 world.now = max(world.now, due)

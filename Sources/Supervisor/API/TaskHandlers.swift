@@ -9,7 +9,8 @@ extension SupervisorAPI {
         var spec = try await call.json(TaskSpec.self, upTo: 2 << 20)
         if let header = call.header("Idempotency-Key") {
             guard spec.idempotencyKey == nil || spec.idempotencyKey == header else {
-                throw Problem(.invalidRequest, "The Idempotency-Key header and idempotencyKey in the body differ; send one of them.")
+                throw Problem(
+                    .invalidRequest, "The Idempotency-Key header and idempotencyKey in the body differ; send one of them.")
             }
             spec.idempotencyKey = header
         }
@@ -49,7 +50,9 @@ extension SupervisorAPI {
             guard var task = try store.get(TaskResource.self, name) else { throw Self.missing("Task", name) }
             guard !task.status.phase.isTerminal, task.status.cancelRequested != true else { return task }
             task.status.cancelRequested = true
-            if task.status.sentTo == nil { task.status.end(.cancelled, .cancelled, "cancelled before it was handed over", at: .now) }
+            if task.status.sentTo == nil {
+                task.status.end(.cancelled, .cancelled, "cancelled before it was handed over", at: .now)
+            }
             return try store.update(task)
         }
         return try .json(task, status: .accepted)

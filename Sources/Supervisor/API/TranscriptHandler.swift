@@ -112,7 +112,8 @@ extension SupervisorAPI {
         }
         guard cursor.journal == journal else {
             throw Problem(
-                .cursorGone, "The cursor \(cursor) belongs to another journal; this session's is \(journal). Read again without a cursor.")
+                .cursorGone,
+                "The cursor \(cursor) belongs to another journal; this session's is \(journal). Read again without a cursor.")
         }
         return cursor.sequence
     }

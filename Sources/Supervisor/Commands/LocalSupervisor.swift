@@ -43,7 +43,8 @@ struct LocalSupervisor: Sendable {
         let lock = try FileLock(path: "\(data)/lock")
         let token = try Self.token("\(data)/token")
         let store = try Store(path: "\(data)/store.db")
-        let runtime = try LocalRuntime(dataDirectory: data, sidecar: configuration.sidecar, environment: configuration.environment)
+        let runtime = try LocalRuntime(
+            dataDirectory: data, sidecar: configuration.sidecar, environment: configuration.environment)
         let agents = try AgentPresets(
             directory: configuration.agentsDirectory, demo: configuration.demoAgent, fallback: configuration.defaultAgent)
         let manager = SessionManager(store: store, runtime: runtime, metrics: Metrics(), logger: logger)
@@ -66,7 +67,8 @@ struct LocalSupervisor: Sendable {
                     try Files.write(json: file, to: serverFile)
                     logger.notice("serving", metadata: ["url": "\(file.url)", "data": "\(data)"])
                 } catch {
-                    logger.error("\(serverFile) could not be written, so clients cannot find this server", metadata: ["error": "\(error)"])
+                    logger.error(
+                        "\(serverFile) could not be written, so clients cannot find this server", metadata: ["error": "\(error)"])
                 }
                 onServing(file)
             }

@@ -30,7 +30,9 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel = "info"
 
     func run() async throws {
-        guard let level = Logger.Level(rawValue: logLevel) else { throw ValidationError("--log-level \(logLevel) is not a level") }
+        guard let level = Logger.Level(rawValue: logLevel) else {
+            throw ValidationError("--log-level \(logLevel) is not a level")
+        }
         let address = try Self.address(listen)
         let format = logFormat
         LoggingSystem.bootstrap { label in
@@ -43,7 +45,8 @@ struct ServeCommand: AsyncParsableCommand {
         logger.logLevel = level
         let environment = ProcessInfo.processInfo.environment
         let server = LocalSupervisor.Configuration(
-            host: address.host, port: address.port, dataDirectory: Self.absolute(dataDir ?? Self.defaultDataDirectory(environment)),
+            host: address.host, port: address.port,
+            dataDirectory: Self.absolute(dataDir ?? Self.defaultDataDirectory(environment)),
             sidecar: try Self.binary("holdfast-sidecar", named: sidecar, option: "--sidecar"),
             demoAgent: try? Self.binary("holdfast-demo-agent", named: nil, option: ""),
             agentsDirectory: agentsDir.map(Self.absolute), defaultAgent: defaultAgent,
@@ -57,7 +60,8 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     static func address(_ text: String) throws -> (host: String, port: Int) {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), colon > text.startIndex else {
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), colon > text.startIndex
+        else {
             throw ValidationError("--listen \(text) is not HOST:PORT")
         }
         var host = text[..<colon]

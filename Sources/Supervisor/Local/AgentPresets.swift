@@ -40,11 +40,14 @@ struct AgentPresets: Sendable {
 
     private func unknown(_ name: String) -> String {
         let known = presets.keys.sorted().joined(separator: ", ")
-        return "there is no agent named “\(name)”; \(known.isEmpty ? "none is configured: use --agents-dir" : "there are: \(known)")"
+        return
+            "there is no agent named “\(name)”; \(known.isEmpty ? "none is configured: use --agents-dir" : "there are: \(known)")"
     }
 
     private static func read(_ path: String) throws(LocalError) -> AgentDescription {
-        guard let bytes = FileManager.default.contents(atPath: path) else { throw LocalError("the agent's file \(path) cannot be read") }
+        guard let bytes = FileManager.default.contents(atPath: path) else {
+            throw LocalError("the agent's file \(path) cannot be read")
+        }
         do {
             let agent = try JSON.decode(AgentDescription.self, from: bytes)
             if let mistake = agent.mistake { throw LocalError("\(path): \(mistake)") }

@@ -14,7 +14,8 @@ final class FileLock: Sendable {
             guard error == EWOULDBLOCK else { throw LocalError("cannot lock \(path)", errno: error) }
             var bytes = [UInt8](repeating: 0, count: 32)
             let count = max(0, pread(descriptor, &bytes, bytes.count, 0))
-            let owner = String(decoding: bytes.prefix(count), as: UTF8.self).split(whereSeparator: \.isWhitespace).first ?? "unknown"
+            let owner =
+                String(decoding: bytes.prefix(count), as: UTF8.self).split(whereSeparator: \.isWhitespace).first ?? "unknown"
             throw LocalError(
                 "another supervisor (process \(owner)) uses this data directory: it holds \(path). Stop it, or choose another --data-dir."
             )

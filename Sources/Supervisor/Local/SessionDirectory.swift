@@ -75,7 +75,9 @@ struct SocketDirectory: Sendable {
     init(dataDirectory: String, environment: [String: String]) throws(LocalError) {
         let hash = Identity.digest(Data(dataDirectory.utf8)).prefix(8)
         var path = "/tmp/holdfast-\(getuid())-\(hash)"
-        if let runtime = environment["XDG_RUNTIME_DIR"], runtime.hasPrefix("/"), runtime.utf8.count <= 60, access(runtime, W_OK) == 0 {
+        if let runtime = environment["XDG_RUNTIME_DIR"], runtime.hasPrefix("/"), runtime.utf8.count <= 60,
+            access(runtime, W_OK) == 0
+        {
             path = "\(runtime)/holdfast-\(hash)"
         }
         self.path = path
@@ -94,7 +96,8 @@ struct SocketDirectory: Sendable {
         var status = stat()
         guard lstat(path, &status) == 0 else { throw LocalError("cannot look at \(path)", errno: errno) }
         guard status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid() else {
-            throw LocalError("\(path) is not a directory of this user, so no socket is put there; remove it or set XDG_RUNTIME_DIR")
+            throw LocalError(
+                "\(path) is not a directory of this user, so no socket is put there; remove it or set XDG_RUNTIME_DIR")
         }
         if status.st_mode & 0o077 != 0, chmod(path, 0o700) != 0 { throw LocalError("cannot make \(path) private", errno: errno) }
     }

@@ -11,7 +11,8 @@ extension ScopeSpec {
                 return try SessionKey(.task(uid: uid), profile: profile)
             case .pullRequest, .issue:
                 guard let repository else {
-                    throw Problem(.invalidRequest, "scope.repository is missing: name it as OWNER/NAME, HOST/OWNER/NAME or a path.")
+                    throw Problem(
+                        .invalidRequest, "scope.repository is missing: name it as OWNER/NAME, HOST/OWNER/NAME or a path.")
                 }
                 guard let number else {
                     throw Problem(.invalidRequest, "scope.number is missing: give the number of the \(kind.noun).")

@@ -77,7 +77,8 @@ enum TaskRouting {
         guard let worker = task.spec.worker ?? fallback else {
             throw Problem(
                 .invalidRequest,
-                "No agent is named: give worker in the Task, ?agent=NAME, or start the supervisor with --default-agent NAME|FILE.")
+                "No agent is named: give worker in the Task, ?agent=NAME, or start the supervisor with --default-agent NAME|FILE."
+            )
         }
         let spec = SessionSpec(
             key: key, scope: scope, worker: worker, workspace: task.spec.workspace, lifetime: task.spec.lifetime)

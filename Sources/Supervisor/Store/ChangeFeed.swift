@@ -31,7 +31,10 @@ final class ChangeFeed: Sendable {
     func publish(_ changes: [Change]) {
         guard !changes.isEmpty else { return }
         let (observers, waiters) = state.withLockedValue { state in
-            (state.observers, changes.flatMap { state.waiters[Resource(kind: $0.kind, name: $0.name)].map { Array($0.values) } ?? [] })
+            (
+                state.observers,
+                changes.flatMap { state.waiters[Resource(kind: $0.kind, name: $0.name)].map { Array($0.values) } ?? [] }
+            )
         }
         for change in changes { for observer in observers { observer(change) } }
         for waiter in waiters { waiter.yield() }
