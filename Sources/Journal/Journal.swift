@@ -169,7 +169,8 @@ public final class Journal: Sendable {
         self.onTrouble = onTrouble
         blobs = Blobs(directory: state + "/blobs", files: files)
         shared = NIOLockedValueBox(
-            State(next: header.segment.first, durable: header.segment.first - 1, segmentSize: headerSize, headerSize: headerSize,
+            State(
+                next: header.segment.first, durable: header.segment.first - 1, segmentSize: headerSize, headerSize: headerSize,
                 lock: lock))
         let thread = Thread(journal: self, file: file, offset: headerSize)
         thread.start()

@@ -65,7 +65,9 @@ public final class TranscriptReader {
                 }
                 continue
             }
-            if let sequence = line.withUnsafeBytes({ EventLine.sequence(atHeadOf: $0) }), sequence <= last, damagedIn == nil { continue }
+            if let sequence = line.withUnsafeBytes({ EventLine.sequence(atHeadOf: $0) }), sequence <= last, damagedIn == nil {
+                continue
+            }
             guard let event = EventLine(line), event.sequence > last else {
                 note()
                 continue
@@ -130,7 +132,7 @@ public final class TranscriptReader {
         let filled = chunk.count
         // Twice as much for a line that is longer than that, so that its beginning is not searched again and again.
         let size = max(Self.chunkSize, filled)
-        chunk.append(contentsOf: repeatElement(0, count: size))
+        chunk += [UInt8](repeating: 0, count: size)
         let count: Int
         do { count = try file.read(into: &chunk, from: filled, at: offset) } catch {
             chunk.removeLast(size)

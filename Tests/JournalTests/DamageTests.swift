@@ -19,7 +19,8 @@ import Testing
     }
 
     /// A journal with a running and a queued turn and some messages; returns after a clean end.
-    @discardableResult private func write(messages: Int, size: Int = 100, options: Journal.Options = .small) async throws -> Owner {
+    @discardableResult private func write(messages: Int, size: Int = 100, options: Journal.Options = .small) async throws -> Owner
+    {
         let owner = try Owner(files, state: state, options: options)
         for input in [.agentConfigured(true), .hostConnected, .hostClear] as [TurnQueue.Input] { await owner.handle(input) }
         for prompt in ["first", "second"] { await owner.handle(.enqueue(TurnRequest(prompt: prompt), key: nil)) }
@@ -132,7 +133,9 @@ import Testing
 
     @Test func otherFilesAreIgnored() async throws {
         let first = try await write(messages: 3)
-        for name in ["notes.txt", "00000000000000000000.jsonl", "+0000000000000000009.jsonl", "9.jsonl", "00000000000000000009.jsonl.bak"] {
+        for name in [
+            "notes.txt", "00000000000000000000.jsonl", "+0000000000000000009.jsonl", "9.jsonl", "00000000000000000009.jsonl.bak",
+        ] {
             try Data("garbage".utf8).write(to: URL(fileURLWithPath: state + "/transcript/" + name))
         }
         let owner = try Owner(files, state: state, events: await first.events)
@@ -211,7 +214,8 @@ import Testing
         for input in [.agentConfigured(true), .hostConnected, .hostClear] as [TurnQueue.Input] { await owner.handle(input) }
         for ordinal in 1...200 as ClosedRange<UInt64> {
             await owner.handle(.enqueue(TurnRequest(prompt: "prompt \(ordinal)"), key: nil))
-            await owner.handle(.finished(TurnID(ordinal), TurnEnded(state: .succeeded, reason: .completed, message: "\(ordinal)"), clean: true))
+            await owner.handle(
+                .finished(TurnID(ordinal), TurnEnded(state: .succeeded, reason: .completed, message: "\(ordinal)"), clean: true))
         }
         try await owner.settle()
         for ordinal in [1, 2, 77, 199, 200] as [UInt64] {
@@ -236,7 +240,7 @@ import Testing
                     #expect(line.sequence <= journal.durable)
                     seen.append(line.sequence)
                 }
-                await journal.changed(after: seen.last ?? 0)
+                if seen.last != 400 { await journal.changed(after: seen.last ?? 0) }
             }
             return seen
         }
@@ -252,7 +256,8 @@ import Testing
             for _ in 0..<64 {
                 group.addTask {
                     for _ in 0..<50 {
-                        try await journal.synced(journal.append(.message(Message(text: "m")), turn: nil, at: Timestamp(milliseconds: 1)))
+                        try await journal.synced(
+                            journal.append(.message(Message(text: "m")), turn: nil, at: Timestamp(milliseconds: 1)))
                     }
                 }
             }

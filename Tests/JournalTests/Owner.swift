@@ -80,7 +80,9 @@ extension Journal.Options {
 }
 
 /// All items of a transcript up to its end.
-func readAll(_ files: any FileLayer, state: String = Owner.state, after: UInt64 = 0, upTo end: UInt64 = .max) throws -> [TranscriptReader.Item] {
+func readAll(_ files: any FileLayer, state: String = Owner.state, after: UInt64 = 0, upTo end: UInt64 = .max) throws
+    -> [TranscriptReader.Item]
+{
     let reader = TranscriptReader(state: state, after: after, files: files)
     var items: [TranscriptReader.Item] = []
     while true {

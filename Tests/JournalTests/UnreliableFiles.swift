@@ -24,14 +24,14 @@ final class UnreliableFiles: FileLayer, @unchecked Sendable {  // The lock guard
             switch change {
             case .write(let offset, let new):
                 if bytes.count < offset + new.count {
-                    bytes.append(contentsOf: repeatElement(0, count: offset + new.count - bytes.count))
+                    bytes += [UInt8](repeating: 0, count: offset + new.count - bytes.count)
                 }
                 bytes.replaceSubrange(offset..<(offset + new.count), with: new)
             case .truncate(let size):
                 if size < bytes.count {
                     bytes.removeLast(bytes.count - size)
                 } else {
-                    bytes.append(contentsOf: repeatElement(0, count: size - bytes.count))
+                    bytes += [UInt8](repeating: 0, count: size - bytes.count)
                 }
             }
         }
@@ -149,7 +149,9 @@ final class UnreliableFiles: FileLayer, @unchecked Sendable {  // The lock guard
     // MARK: FileLayer
 
     /// Runs an operation: whole, or, when the power fails in it, whole or not at all, and then it has failed anyway.
-    private func perform<Value>(_ operation: Operation, _ path: String, _ body: () throws(FileError) -> Value) throws(FileError) -> Value {
+    private func perform<Value>(_ operation: Operation, _ path: String, _ body: () throws(FileError) -> Value) throws(FileError)
+        -> Value
+    {
         lock.lock()
         defer { lock.unlock() }
         if dead { throw FileError(operation.rawValue, path, errno: EIO) }
@@ -256,7 +258,9 @@ final class UnreliableFiles: FileLayer, @unchecked Sendable {  // The lock guard
             defer { files.lock.unlock() }
             try alive()
             let count = max(0, min(buffer.count, inode.cached.count - offset))
-            if count > 0 { inode.cached.withUnsafeBytes { buffer.copyMemory(from: .init(rebasing: $0[offset..<(offset + count)])) } }
+            if count > 0 {
+                inode.cached.withUnsafeBytes { buffer.copyMemory(from: .init(rebasing: $0[offset..<(offset + count)])) }
+            }
             return count
         }
 

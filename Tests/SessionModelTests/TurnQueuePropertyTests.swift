@@ -5,7 +5,7 @@ import Testing
 
 /// Random inputs in random orders, and after every step the rules that must hold whatever came in.
 @Suite struct TurnQueuePropertyTests {
-    @Test(arguments: 1...(ProcessInfo.processInfo.environment["HOLDFAST_LONG"] == nil ? 1500 : 50_000))
+    @Test(arguments: 1...(ProcessInfo.processInfo.environment["HOLDFAST_LONG"] == nil ? 250 : 50_000))
     func theRulesHold(seed: Int) throws {
         var random = SeededRandom(seed: UInt64(seed))
         var bench = TurnQueueTests.Bench(ready: false, limits: Self.limits)
@@ -18,7 +18,8 @@ import Testing
             let effects = bench.send(input)
             try model.check(effects, bench.queue, "seed \(seed), step \(step): \(input)")
             if random.oneIn(30) {
-                try Self.foldIsTheSame(bench, from: Int.random(in: 0...bench.events.count, using: &random), "seed \(seed), step \(step)")
+                try Self.foldIsTheSame(
+                    bench, from: Int.random(in: 0...bench.events.count, using: &random), "seed \(seed), step \(step)")
             }
         }
         // From here on the host obeys, drivers say nothing more, and time passes: every turn reaches an end, and time does not
@@ -64,13 +65,15 @@ import Testing
         case 0...6:
             let busy = random.pick([nil, nil, nil, .queue, .reject, .supersede] as [WhenBusy?])
             let request = TurnRequest(
-                prompt: random.pick(["a", "b", "c"]), whenBusy: busy, supersedeKey: random.oneIn(2) || busy == .supersede ? "s" : nil)
+                prompt: random.pick(["a", "b", "c"]), whenBusy: busy,
+                supersedeKey: random.oneIn(2) || busy == .supersede ? "s" : nil)
             return .enqueue(
                 request, key: random.oneIn(3) ? nil : KeyDigest(key: random.pick(["k1", "k2", "k3", "k4"]), request: request))
         case 7: return .cancel(some)
         case 8...10:
             return .finished(
-                some, TurnEnded(state: random.pick([.succeeded, .failed, .cancelled]), reason: .completed), clean: random.oneIn(2))
+                some, TurnEnded(state: random.pick([.succeeded, .failed, .cancelled]), reason: .completed), clean: random.oneIn(2)
+            )
         case 11:
             return .ask(
                 some, InputRequest(id: "q", question: "?", options: [.init(id: "y", name: "Y")], deadline: now + .seconds(10)))
@@ -79,7 +82,9 @@ import Testing
         case 14: return random.oneIn(4) ? .hostLost(reason: "r") : .tick
         case 15: return .hostConnected
         case 16, 17: return .hostClear
-        case 18: return random.oneIn(6) ? .drain(DrainRequest(ifIdleFor: random.oneIn(2) ? .seconds(5) : nil, deadline: .seconds(9))) : .tick
+        case 18:
+            return random.oneIn(6)
+                ? .drain(DrainRequest(ifIdleFor: random.oneIn(2) ? .seconds(5) : nil, deadline: .seconds(9))) : .tick
         case 19: return .keepAlive(.seconds(Int64.random(in: -1...9, using: &random)))
         case 20: return random.oneIn(2) ? .attached : .detached
         case 21: return .storage(full: random.oneIn(4))

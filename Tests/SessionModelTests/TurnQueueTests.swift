@@ -28,7 +28,8 @@ import Testing
         }
 
         @discardableResult mutating func enqueue(
-            _ prompt: String = "p", key: String? = nil, whenBusy: WhenBusy? = nil, supersede: String? = nil, timeout: TimeSpan? = nil
+            _ prompt: String = "p", key: String? = nil, whenBusy: WhenBusy? = nil, supersede: String? = nil,
+            timeout: TimeSpan? = nil
         ) -> TurnQueue.Reply? {
             let request = TurnRequest(prompt: prompt, whenBusy: whenBusy, supersedeKey: supersede, timeout: timeout)
             return send(.enqueue(request, key: key.map { KeyDigest(key: $0, request: request) })).reply
@@ -55,7 +56,8 @@ import Testing
     }
 
     private let question = InputRequest(
-        id: "q", question: "May I?", options: [.init(id: "yes", name: "Yes")], deadline: Timestamp(milliseconds: 1_800_000_600_000))
+        id: "q", question: "May I?", options: [.init(id: "yes", name: "Yes")],
+        deadline: Timestamp(milliseconds: 1_800_000_600_000))
 
     @Test func turnsRunInTheOrderOfAcceptanceOneAtATime() {
         var bench = Bench()
