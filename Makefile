@@ -19,7 +19,7 @@ build: deps
 
 test: deps ## every test; LONG=1 for the long variants
 	$(SWIFT) build --build-tests
-	HOLDFAST_LONG=$(LONG) $(SWIFT) test --skip-build
+	@HOLDFAST_LONG=$(LONG) SWIFT=$(SWIFT) scripts/test.sh
 
 bench: deps ## the figures of the README, each as a ratio
 	benchmarks/run.sh

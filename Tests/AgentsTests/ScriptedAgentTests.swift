@@ -206,6 +206,7 @@ import Testing
             read -r line; printf '{"id":2,"result":{"sessionId":"s1"}}\\n'
             read -r line; printf '{"id":3,"result":{"stopReason":"end_turn"}}\\n'
             read -r line; printf '{"id":4,"result":{"stopReason":"end_turn"}}\\n'
+            sleep 0.5  # until well after the turn's end: an exit before it would belong to that turn
             exit 5
             """,
         ]

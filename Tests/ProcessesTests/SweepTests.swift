@@ -99,7 +99,7 @@ import Testing
 
     @Test func processesThatForkWhileTheyAreKilled() async throws {
         let marker = "HOLDFAST_SWEEP=\(UUID().uuidString)"
-        let pid = try shell("trap '(sleep 104 &)' TERM; while :; do (sleep 0.02 &); sleep 0.005; done", marker: marker)
+        let pid = try shell("trap '(sleep 104 &)' TERM; while :; do (sleep 0.5 &); sleep 0.02; done", marker: marker)
         let targets = ProcessSweep.Targets(marker: marker)
         let grown = try await eventually { targets.find().count >= 3 }
         #expect(grown)

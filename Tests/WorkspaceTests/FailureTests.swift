@@ -62,13 +62,13 @@ import Workspace
         let description = WorkspaceDescription(repository: "file://" + fixture.remote, pullRequest: 1, setupCommand: "true")
         let whole = Incarnation(fixture, description)
         try await whole.prepare()
-        let steps = await whole.host.commands.count
+        let steps = whole.host.commands.count
         #expect(steps > 8)
         for step in 0..<steps {
             try FileManager.default.removeItem(atPath: fixture.checkout)
             let crashing = Incarnation(fixture, description)
             let count = Counter()
-            await crashing.host.kill { _ in count.next() == step }
+            crashing.host.kill { _ in count.next() == step }
             // A process may have done its work before the signal arrives; then nothing failed.
             _ = try? await crashing.prepare()
             let next = Incarnation(fixture, description)
@@ -93,13 +93,13 @@ import Workspace
             let crashing = Incarnation(fixture, description)
             let count = Counter()
             let fatal = step
-            await crashing.host.kill { _ in count.next() == fatal }
+            crashing.host.kill { _ in count.next() == fatal }
             _ = try? await crashing.prepare()
             let next = Incarnation(fixture, description)
             try await next.prepare()
             #expect(try await next.workspace.state() == WorkspaceState(branch: "pr-1", commit: head, unpushed: 0), "\(step)")
             step += 1
-            if await crashing.host.commands.count < step { break }
+            if crashing.host.commands.count < step { break }
         }
         #expect(step > 8)
     }

@@ -6,7 +6,7 @@ import Workspace
 /// One incarnation of a session on a fixture's repository, and what its workspace reported.
 struct Incarnation {
     let workspace: Workspace
-    let host = GitProcessHost()
+    let host = LocalProcessHost()
     private let steps = Steps()
 
     init(_ fixture: GitFixture, _ description: WorkspaceDescription, environment: [String: String] = [:]) {
