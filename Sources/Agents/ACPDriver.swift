@@ -132,7 +132,7 @@ actor ACPDriver: AgentDriver {
 
     private func perform(_ prompt: AgentPrompt, _ reporter: any TurnReporter) async -> TurnOutcome {
         turn = RunningTurn(
-            id: prompt.turn, reporter: reporter, inputTimeout: prompt.inputTimeout, translation: ACPTranslation())
+            id: prompt.turn, reporter: reporter, inputTimeout: prompt.inputTimeout, translation: ACPTranslation(directory: prompt.directory))
         let before = held + heldLog.dropped.map { .agentOutput($0) }
         held = []
         heldLog = OutputLog(limit: heldLog.limit)
@@ -153,7 +153,7 @@ actor ACPDriver: AgentDriver {
         guard let agent, let conversation = agent.conversation else { throw endedEarly(nil) }
         if turn?.interrupted == true { throw Stop(.cancelled, .cancelled, nil, clean: true) }
 
-        turn?.translation = ACPTranslation(costBefore: conversation.cost)
+        turn?.translation = ACPTranslation(directory: prompt.directory, costBefore: conversation.cost)
         turn?.prompted = true
         let text = note.map { "\($0)\n\n\(prompt.text)" } ?? prompt.text
         do throws(JSONRPCFailure) {

@@ -29,6 +29,7 @@ struct ACPTranslation: Sendable {
     private var closed: Set<String> = []
     private var costBefore: Double?
     private var finished = false
+    private let prefix: String?
 
     /// The last complete message.
     private(set) var lastMessage: String?
@@ -37,8 +38,11 @@ struct ACPTranslation: Sendable {
     private(set) var costSoFar: Double?
     private(set) var usage = Usage()
 
-    /// - Parameter costBefore: what the conversation had cost before this turn; nil when that is not known.
-    init(costBefore: Double? = 0) {
+    /// - Parameters:
+    ///   - directory: the working directory; paths inside it are shown relative to it.
+    ///   - costBefore: what the conversation had cost before this turn; nil when that is not known.
+    init(directory: String? = nil, costBefore: Double? = 0) {
+        prefix = directory.map { $0 + "/" }
         self.costBefore = costBefore
         costSoFar = costBefore
     }
@@ -212,7 +216,8 @@ struct ACPTranslation: Sendable {
         closed.insert(call.id)
         let diffs = call.content.compactMap { item -> ToolResult.FileDiff? in
             guard item["type"]?.string == "diff", let path = item["path"]?.string else { return nil }
-            return ToolResult.FileDiff(path: path, oldText: item["oldText"]?.string, newText: item["newText"]?.string ?? "")
+            let shown = prefix.map { path.hasPrefix($0) ? String(path.dropFirst($0.count)) : path } ?? path
+            return ToolResult.FileDiff(path: shown, oldText: item["oldText"]?.string, newText: item["newText"]?.string ?? "")
         }
         let result = ToolResult(
             id: call.id, title: call.title, status: status, output: call.text, diffs: diffs.isEmpty ? nil : diffs,

@@ -21,8 +21,8 @@ public enum DemoAgent {
             }
         }
         let environment = ProcessInfo.processInfo.environment
-        guard let home = environment["HOLDFAST_DEMO_HOME"] ?? environment["HOME"].map({ $0 + "/.holdfast-demo-agent" }) else {
-            wrong("neither HOLDFAST_DEMO_HOME nor HOME says where to keep conversations")
+        guard let home = environment["HOLDFAST_AGENT_STATE"] ?? environment["HOME"].map({ $0 + "/.holdfast-demo-agent" }) else {
+            wrong("neither HOLDFAST_AGENT_STATE nor HOME says where to keep conversations")
         }
         let agent = Agent(home: home)
         for await line in inputLines() { await agent.received(line) }

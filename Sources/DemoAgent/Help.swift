@@ -11,7 +11,7 @@ let help = """
       --help                 this text
 
     ENVIRONMENT
-      HOLDFAST_DEMO_HOME     where conversations are kept (default: $HOME/.holdfast-demo-agent)
+      HOLDFAST_AGENT_STATE   where conversations are kept (default: $HOME/.holdfast-demo-agent)
 
     COMMANDS, one per line of a prompt; every other line is plain text
       run: COMMAND                 run a shell command

@@ -427,7 +427,14 @@ extension TurnQueue {
     }
 
     private mutating func drain(_ request: DrainRequest, at now: Timestamp, _ effects: inout [Effect]) -> Reply {
-        if draining != nil { return .done }
+        let deadline = now + max(request.deadline ?? .minutes(10), .zero)
+        if let draining {
+            // Final, but a more urgent one brings the deadline forward.
+            if !drained, request.ifIdleFor == nil, deadline < draining.deadline {
+                record(.sessionDraining(SessionDraining(reason: draining.reason, deadline: deadline)), at: now, &effects)
+            }
+            return .done
+        }
         if let idleFor = request.ifIdleFor {
             guard !isBusy(at: now), let idleSince, now - idleSince >= idleFor else {
                 return .refused(Problem(.busy, "The session has not been idle for \(idleFor), so it is not drained."))
@@ -437,7 +444,7 @@ extension TurnQueue {
             .sessionDraining(
                 SessionDraining(
                     reason: request.reason ?? (request.ifIdleFor.map { "idle for \($0)" } ?? "drain requested"),
-                    deadline: now + max(request.deadline ?? .minutes(10), .zero))),
+                    deadline: deadline)),
             at: now, &effects)
         return .done
     }

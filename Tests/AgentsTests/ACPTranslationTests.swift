@@ -124,6 +124,20 @@ import Testing
         #expect(recorded == 2 * (3000 - ACPTranslation.openCallsLimit))
     }
 
+    @Test mutating func pathsInTheWorkingDirectoryAreShortened() throws {
+        translation = ACPTranslation(directory: "/work/a")
+        let outputs = try feed(
+            #"""
+            {"sessionUpdate":"tool_call","toolCallId":"c","title":"t","status":"completed","content":[
+            {"type":"diff","path":"/work/a/b.c","newText":"y"},{"type":"diff","path":"/work/ab","newText":"z"}]}
+            """#)
+        guard case .event(.toolResult(let result))? = outputs.last else {
+            Issue.record("no result: \(outputs)")
+            return
+        }
+        #expect(result.diffs?.map(\.path) == ["b.c", "/work/ab"])
+    }
+
     @Test mutating func costIsThisTurnsAlone() throws {
         translation = ACPTranslation(costBefore: 1.5)
         _ = try feed(#"{"sessionUpdate":"usage_update","used":1,"size":2,"cost":{"amount":1.75,"currency":"USD"}}"#)

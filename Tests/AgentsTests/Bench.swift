@@ -28,7 +28,7 @@ final class Bench: Sendable {
                 startTimeout: startTimeout),
             host: host,
             environment: [
-                "PATH": "/usr/bin:/bin", "HOLDFAST_DEMO_HOME": root + "/demo", "SWIFT_BACKTRACE": "enable=no",
+                "PATH": "/usr/bin:/bin", "HOLDFAST_AGENT_STATE": root + "/demo", "SWIFT_BACKTRACE": "enable=no",
             ],
             digest: { "the digest" })
     }

@@ -288,6 +288,15 @@ import Testing
         #expect(bench.state(2) == .queued, "it waits for the next epoch")
     }
 
+    @Test func aMoreUrgentDrainBringsTheDeadlineForward() {
+        var bench = Bench()
+        bench.enqueue()
+        bench.send(.drain(DrainRequest(deadline: .minutes(10))))
+        bench.send(.drain(DrainRequest(deadline: .seconds(20))))
+        bench.send(.drain(DrainRequest(deadline: .minutes(30))))
+        #expect(bench.wait(.seconds(21)).contains(.interrupt(TurnID(1))))
+    }
+
     @Test func aDrainIsFinalForItsEpochAndOverInTheNext() throws {
         var bench = Bench()
         bench.send(.drain(DrainRequest()))
