@@ -9,6 +9,7 @@ public struct Call: Sendable {
     public let request: Request
     let parameters: [Substring: String]
     let channel: any Channel
+    let timeout: TimeAmount
 
     public func parameter(_ name: Substring) -> String { parameters[name] ?? "" }
 
@@ -40,18 +41,21 @@ public struct Call: Sendable {
         HTTPField.Name(name).flatMap { request.headers[$0] }
     }
 
-    /// The request's body. It is never longer than `limit`, and has to arrive within 30 seconds.
-    /// - Throws: `Problem` 413.
+    /// The request's body. It is never longer than `limit`, and has to arrive within the service's client timeout.
+    /// - Throws: `Problem` 413; the connection then ends after the answer.
     public func body(upTo limit: Int) async throws -> ByteBuffer {
+        // A client that sends its body a byte at a time may not hold a connection for ever. One whose body is too large may send
+        // the rest, which is dropped, so that it gets to read why; but no longer than that.
+        let deadline = channel.eventLoop.scheduleTask(in: timeout) { [channel] in channel.close(promise: nil) }
+        var isTaken = false
+        defer { if isTaken { deadline.cancel() } }
         if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > limit { throw tooLarge(limit) }
-        // A client that sends its body a byte at a time may not hold a connection for ever.
-        let deadline = channel.eventLoop.scheduleTask(in: .seconds(30)) { [channel] in channel.close(promise: nil) }
-        defer { deadline.cancel() }
         var whole = ByteBuffer()
         for try await part in request.body {
             guard whole.readableBytes + part.readableBytes <= limit else { throw tooLarge(limit) }
             whole.writeImmutableBuffer(part)
         }
+        isTaken = true
         return whole
     }
 

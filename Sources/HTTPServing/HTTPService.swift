@@ -13,10 +13,17 @@ public import SessionModel
 /// Header sizes, connections and idle time are bounded; errors are problem+json. A Unix socket is open to this user only, and
 /// needs no token.
 public struct HTTPService: Sendable {
-    public enum Address: Sendable, Hashable {
+    public enum Address: Sendable, Hashable, CustomStringConvertible {
         case unix(path: String)
         /// Port 0 takes a free one.
         case tcp(host: String, port: Int)
+
+        public var description: String {
+            switch self {
+            case .unix(let path): path
+            case .tcp(let host, let port): "\(host):\(port)"
+            }
+        }
     }
 
     /// Who may call.
@@ -32,14 +39,19 @@ public struct HTTPService: Sendable {
     let routes: Routes
     let logger: Logger
     let maxConnections: Int
+    let clientTimeout: TimeSpan
 
+    /// - Parameter clientTimeout: how long a client may take to send a request's head and its body, may keep an idle connection,
+    ///   and may leave what is written to it untaken.
     public init(
-        _ address: Address, access: Access = .open, routes: Routes, maxConnections: Int = 1024, logger: Logger
+        _ address: Address, access: Access = .open, routes: Routes, maxConnections: Int = 1024,
+        clientTimeout: TimeSpan = .seconds(30), logger: Logger
     ) {
         self.address = address
         self.access = access
         self.routes = routes
         self.maxConnections = maxConnections
+        self.clientTimeout = clientTimeout
         self.logger = logger
     }
 
@@ -57,9 +69,13 @@ public struct HTTPService: Sendable {
             case .unix(let path): .unixDomainSocket(path: path)
             case .tcp(let host, let port): .hostname(host, port: port)
             }
+        let timeout = TimeAmount.milliseconds(clientTimeout.milliseconds)
         let application = Application(
-            responder: Responder(access: access, routes: routes, logger: logger),
-            server: .http1(configuration: .init(idleTimeout: .seconds(30), httpDecoderConfiguration: decoder)),
+            responder: Responder(access: access, routes: routes, clientTimeout: timeout, logger: logger),
+            server: .http1(
+                configuration: .init(
+                    additionalChannelHandlers: [StallGuard(limit: timeout)], idleTimeout: timeout,
+                    httpDecoderConfiguration: decoder)),
             configuration: ApplicationConfiguration(
                 address: bindAddress, availableConnectionsDelegate: .maximum(maxConnections, logger: quiet)),
             onServerRunning: { [address] channel in
@@ -67,13 +83,18 @@ public struct HTTPService: Sendable {
                 await onListening(channel.localAddress?.port)
             },
             logger: quiet)
-        try await application.run()
+        do {
+            try await application.run()
+        } catch let error as IOError {
+            throw Problem(.internal, "Cannot listen on \(address): \(String(cString: strerror(error.errnoCode))).")
+        }
     }
 
     struct Responder: HTTPResponder {
         typealias Context = CallContext
         let access: Access
         let routes: Routes
+        let clientTimeout: TimeAmount
         let logger: Logger
 
         func respond(to request: Request, context: CallContext) async throws -> Response {
@@ -83,9 +104,19 @@ public struct HTTPService: Sendable {
                 {
                     throw Problem(.unauthorized, "Send the token of this server as “Authorization: Bearer …”.")
                 }
-                let (handler, parameters) = try routes.match(request.method, path: request.uri.path)
-                let response = try await handler(Call(request: request, parameters: parameters, channel: context.channel))
-                return request.method == .head ? response.createHeadResponse() : response
+                let path = request.uri.path
+                switch routes.match(request.method, path: path) {
+                case .handler(let handler, let parameters):
+                    let response = try await handler(
+                        Call(request: request, parameters: parameters, channel: context.channel, timeout: clientTimeout))
+                    return request.method == .head ? response.createHeadResponse() : response
+                case .methods(let allowed):
+                    let list = allowed.joined(separator: ", ")
+                    return .problem(
+                        Problem(.methodNotAllowed, "\(path) takes \(list), not \(request.method.rawValue)."), allow: list)
+                case .none:
+                    throw Problem(.notFound, "There is nothing at \(path); docs/openapi.yaml lists the paths.")
+                }
             } catch let problem as Problem {
                 return .problem(problem)
             } catch is CancellationError {

@@ -1,6 +1,5 @@
 public import HTTPTypes
 public import Hummingbird
-import NIOConcurrencyHelpers
 public import NIOCore
 public import SessionModel
 
@@ -25,8 +24,10 @@ extension Response {
         return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
     }
 
-    public static func problem(_ problem: Problem) -> Response {
+    public static func problem(_ problem: Problem, allow: String? = nil) -> Response {
         var headers: HTTPFields = [:]
+        headers[.allow] = allow
+        if problem.kind == .tooLarge { headers[.connection] = "close" }
         if let seconds = problem.retryAfter { headers[.retryAfter] = String(seconds) }
         if problem.status == 401 { headers[.wwwAuthenticate] = "Bearer" }
         do {
@@ -39,26 +40,26 @@ extension Response {
 }
 
 extension Call {
-    /// A body that is written as it comes. `produce` ends when it returns, when the client goes away, or when the client takes
-    /// nothing for 30 seconds: then it is disconnected, so that no reader can hold memory for ever.
+    /// A body that is written as it comes. Writing waits for a client that is slow; one that takes nothing is disconnected.
+    /// - Parameter follows: the body has no end of its own: it ends when the client closes its side. Otherwise it ends when
+    ///   `produce` returns or a write fails, so that a client that has only finished sending still gets the whole.
     public func stream(
-        type: String, _ produce: @escaping @Sendable (inout StreamWriter) async throws -> Void
+        type: String, follows: Bool = true, _ produce: @escaping @Sendable (inout StreamWriter) async throws -> Void
     ) -> Response {
-        let channel = channel
         let inbound = request.body
         return Response(
             status: .ok, headers: [.contentType: type, .cacheControl: "no-store"],
             body: ResponseBody { body in
-                let stall = StallWatch(channel: channel, limit: .seconds(30))
-                var writer = StreamWriter(body: body, stall: stall)
-                do {
-                    defer { stall.end() }
+                var writer = StreamWriter(body: body)
+                if follows {
                     // The writer is a local of this closure; the wait for the client's end only ever cancels it.
                     writer = try await inbound.consumeWithCancellationOnInboundClose { [writer] _ in
                         var writer = writer
                         try await produce(&writer)
                         return writer
                     }
+                } else {
+                    try await produce(&writer)
                 }
                 try await writer.body.finish(nil)
             })
@@ -68,18 +69,10 @@ extension Call {
 /// Writes the parts of a streamed body, each as soon as the client can take it.
 public struct StreamWriter: Sendable {
     fileprivate var body: any ResponseBodyWriter & Sendable
-    fileprivate let stall: StallWatch
 
-    fileprivate init(body: any ResponseBodyWriter, stall: StallWatch) {
-        self.body = SendableBodyWriter(writer: body)
-        self.stall = stall
-    }
+    fileprivate init(body: any ResponseBodyWriter) { self.body = SendableBodyWriter(writer: body) }
 
-    public mutating func write(_ buffer: ByteBuffer) async throws {
-        stall.begin()
-        try await body.write(buffer)
-        stall.done()
-    }
+    public mutating func write(_ buffer: ByteBuffer) async throws { try await body.write(buffer) }
 
     public mutating func write(_ bytes: some Sequence<UInt8> & Sendable) async throws {
         try await write(ByteBuffer(bytes: bytes))
@@ -92,37 +85,4 @@ private struct SendableBodyWriter: ResponseBodyWriter, @unchecked Sendable {
 
     mutating func write(_ buffer: ByteBuffer) async throws { try await writer.write(buffer) }
     consuming func finish(_ trailingHeaders: HTTPFields?) async throws { try await writer.finish(trailingHeaders) }
-}
-
-/// Closes a connection whose client has taken nothing of a pending write for too long.
-private final class StallWatch: Sendable {
-    private struct State {
-        var writing = false
-        /// Counts completed writes: a check that finds the count it left knows that nothing moved.
-        var writes: UInt64 = 0
-        var checked: UInt64?
-        var timer: RepeatedTask?
-    }
-
-    private let state = NIOLockedValueBox(State())
-
-    init(channel: any Channel, limit: TimeAmount) {
-        let timer = channel.eventLoop.scheduleRepeatedTask(initialDelay: limit, delay: limit) { [state] _ in
-            let stalled = state.withLockedValue { state in
-                defer { state.checked = state.writing ? state.writes : nil }
-                return state.writing && state.checked == state.writes
-            }
-            if stalled { channel.close(promise: nil) }
-        }
-        state.withLockedValue { $0.timer = timer }
-    }
-
-    func begin() { state.withLockedValue { $0.writing = true } }
-    func done() {
-        state.withLockedValue {
-            $0.writing = false
-            $0.writes += 1
-        }
-    }
-    func end() { state.withLockedValue { $0.timer }?.cancel() }
 }

@@ -1,6 +1,5 @@
 public import HTTPTypes
 public import Hummingbird
-import SessionModel
 
 /// The table of an API: method and path pattern to handler. An unknown path is 404, a known path with another method 405.
 ///
@@ -26,20 +25,24 @@ public struct Routes: Sendable {
         routes.append(Route(method: method, pattern: "\(pattern)".split(separator: "/").map { Substring($0) }, handler: handler))
     }
 
-    /// The handler for a request, and what the pattern's names stand for.
-    /// - Throws: `Problem` 404 or 405.
-    func match(_ method: HTTPRequest.Method, path: String) throws(Problem) -> (Handler, [Substring: String]) {
+    enum Match {
+        /// The handler, and what the pattern's names stand for.
+        case handler(Handler, [Substring: String])
+        /// The path takes other methods.
+        case methods([String])
+        case none
+    }
+
+    func match(_ method: HTTPRequest.Method, path: String) -> Match {
         let segments = path.split(separator: "/", omittingEmptySubsequences: true)
         var allowed: [String] = []
         for route in routes where route.pattern.count == segments.count {
             guard let parameters = Self.parameters(of: segments, in: route.pattern) else { continue }
-            if route.method == method || (method == .head && route.method == .get) { return (route.handler, parameters) }
+            if route.method == method || (method == .head && route.method == .get) { return .handler(route.handler, parameters) }
             allowed.append(route.method.rawValue)
+            if route.method == .get { allowed.append("HEAD") }
         }
-        guard allowed.isEmpty else {
-            throw Problem(.methodNotAllowed, "\(path) takes \(allowed.joined(separator: ", ")), not \(method.rawValue).")
-        }
-        throw Problem(.notFound, "There is nothing at \(path); docs/openapi.yaml lists the paths.")
+        return allowed.isEmpty ? .none : .methods(allowed)
     }
 
     /// - Returns: nil for an escape that is cut off or not hexadecimal, and for bytes that are not UTF-8.

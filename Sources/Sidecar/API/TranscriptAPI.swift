@@ -40,7 +40,12 @@ extension SidecarAPI {
         guard let text, !text.isEmpty else { return 0 }
         let journal = session.journal
         let durable = journal.durable
-        if let sequence = UInt64(text), sequence <= durable { return sequence }
+        if let sequence = UInt64(text) {
+            guard sequence <= durable else {
+                throw Problem(.cursorGone, "The sequence number \(sequence) is beyond the newest event, \(durable).")
+            }
+            return sequence
+        }
         guard let cursor = Cursor(text) else {
             throw Problem(.invalidRequest, "“\(text.prefix(bytes: 100))” is not a cursor; they look like \(journal.cursor).")
         }
@@ -104,7 +109,7 @@ extension SidecarAPI {
     private func stream(
         _ call: Call, _ format: StreamFormat, after: UInt64, turn: TurnID?, follow: Bool, attach: Bool
     ) -> Response {
-        call.stream(type: format.mediaType) { writer in
+        call.stream(type: format.mediaType, follows: follow) { writer in
             if attach { await session.attach() }
             do {
                 try await write(to: &writer, format, after: after, turn: turn, follow: follow)

@@ -26,6 +26,7 @@ enum Exit {
             case .invalidRequest: usage
             default: 1
             }
+        case is InvalidSessionKey: usage
         default: software
         }
     }

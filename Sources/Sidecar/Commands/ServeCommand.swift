@@ -44,6 +44,8 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "How long an idempotency key is remembered.") var dedupeWindow: TimeSpan = TurnLimits().dedupeWindow
     @Option(help: "How many turns may wait.") var maxQueuedTurns: Int = TurnLimits().maxQueuedTurns
     @Option(help: "How long a running turn may go on after SIGTERM.") var grace: TimeSpan = .seconds(25)
+    @Option(help: "How long a client may take to send a request, or to take a part of an answer, before it is disconnected.")
+    var clientTimeout: TimeSpan = .seconds(30)
     @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel: Logger.Level = .info
 
     func run() async throws {
@@ -84,7 +86,8 @@ struct ServeCommand: AsyncParsableCommand {
         let signals = await UnixSignalsSequence(trapping: [.sigterm, .sigint])
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
-                try await HTTPService(.unix(path: socket), routes: routes, logger: listening).run { _ in
+                try await HTTPService(.unix(path: socket), routes: routes, clientTimeout: clientTimeout, logger: listening).run {
+                    _ in
                     umask(mask)
                     listening.notice("listening", metadata: ["socket": "\(socket)"])
                     await session.start()
@@ -93,7 +96,8 @@ struct ServeCommand: AsyncParsableCommand {
             if let address, let token {
                 group.addTask {
                     try await HTTPService(
-                        address, access: .token(token, except: SidecarAPI.open), routes: routes, logger: listening
+                        address, access: .token(token, except: SidecarAPI.open), routes: routes, clientTimeout: clientTimeout,
+                        logger: listening
                     ).run { port in
                         listening.notice("listening", metadata: ["address": "\(listen ?? "")", "port": "\(port ?? 0)"])
                     }
@@ -119,6 +123,7 @@ struct ServeCommand: AsyncParsableCommand {
         let workspace = try self.workspace.map { try Self.document(WorkspaceDescription.self, $0, "workspace") }
         if let mistake = agent?.mistake ?? workspace?.mistake { throw Problem(.invalidRequest, mistake) }
         guard maxQueuedTurns > 0 else { throw Problem(.invalidRequest, "--max-queued-turns must be 1 or more.") }
+        guard clientTimeout > .zero else { throw Problem(.invalidRequest, "--client-timeout must be more than zero.") }
         var limits = TurnLimits()
         limits.turnTimeout = turnTimeout
         limits.inputTimeout = inputTimeout
@@ -127,11 +132,17 @@ struct ServeCommand: AsyncParsableCommand {
         limits.dedupeWindow = dedupeWindow
         limits.maxQueuedTurns = maxQueuedTurns
         let socketPath = Self.absolute(socket)
+        let runtime = runtimeDir.map(Self.absolute) ?? socketPath + ".d"
+        // Linux takes 107 bytes for a socket's path; the agent host's socket and secret are files in the runtime directory.
+        for (option, path, limit) in [("--socket", socketPath, 107), ("--runtime-dir", runtime, 90)] where path.utf8.count > limit
+        {
+            throw Problem(.invalidRequest, "\(option) \(path) has \(path.utf8.count) bytes, and at most \(limit) can be used.")
+        }
         return SessionOptions(
             state: state, key: try session.map { text throws(InvalidSessionKey) in try SessionKey(parsing: text) }, epoch: epoch,
             agent: agent, workspace: workspace ?? WorkspaceDescription(),
             directory: workspaceDir.map(Self.absolute) ?? state + "/workspace",
-            runtime: runtimeDir.map(Self.absolute) ?? socketPath + ".d", limits: limits,
+            runtime: runtime, limits: limits,
             hostProgram: [Self.executable, "host"])
     }
 

@@ -1,0 +1,140 @@
+import Curl
+import Foundation
+import Glibc
+import Processes
+import SessionModel
+import Support
+import Testing
+
+/// A file system of a few megabytes, for as long as a test runs. Only root may mount one.
+private final class SmallDisk: Sendable {
+    let path: String
+
+    static let isPossible: Bool = {
+        guard getuid() == 0, let home = try? SidecarHome(), let disk = try? SmallDisk(home.path + "/home") else { return false }
+        disk.unmount()
+        try? FileManager.default.removeItem(atPath: home.path)
+        return true
+    }()
+
+    init(_ path: String, megabytes: Int = 4) throws {
+        self.path = path
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        guard mount("tmpfs", path, "tmpfs", 0, "size=\(megabytes)m") == 0 else {
+            throw SidecarFailure("mount: \(String(cString: strerror(errno)))")
+        }
+    }
+
+    func unmount() { umount2(path, Int32(MNT_DETACH)) }
+
+    func makeReadOnly(_ readOnly: Bool) throws {
+        let flags = UInt(MS_REMOUNT) | (readOnly ? UInt(MS_RDONLY) : 0)
+        guard mount("tmpfs", path, "tmpfs", flags, nil) == 0 else {
+            throw SidecarFailure("remount: \(String(cString: strerror(errno)))")
+        }
+    }
+
+    /// Writes until there is no space.
+    func fill() throws {
+        let descriptor = open(path + "/filler", O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        defer { close(descriptor) }
+        for size in [1 << 16, 1 << 12, 1] {
+            let part = [UInt8](repeating: 0, count: size)
+            while write(descriptor, part, size) == size {}
+        }
+    }
+
+    func free() { unlink(path + "/filler") }
+}
+
+@Suite(.serialized, .enabled(if: SmallDisk.isPossible, "needs root and mount(2), for a disk of a few megabytes"))
+struct StorageTests {
+    private func withDisk(_ test: (SidecarHome, SmallDisk, SidecarProcess) async throws -> Void) async throws {
+        let home = try SidecarHome()
+        let disk = try SmallDisk(home.state)
+        do {
+            let sidecar = try await SidecarProcess.start(
+                in: home, agent: .demo(), arguments: ["--workspace-dir", home.path + "/work"])
+            defer { sidecar.kill(SIGKILL) }
+            try await sidecar.waitUntilReady()
+            try await test(home, disk, sidecar)
+        } catch {
+            disk.unmount()
+            await home.remove()
+            throw SidecarFailure("\(error)\n\(home.log.suffix(4000))")
+        }
+        disk.unmount()
+        await home.remove()
+    }
+
+    @Test func aFullDiskRefusesTurnsLosesNothingAndRecovers() async throws {
+        try await withDisk { home, disk, sidecar in
+            try await sidecar.enqueue("say: before")
+            _ = try await sidecar.end(of: TurnID(1))
+            try disk.fill()
+            // What is left of the last page may take a few more.
+            var accepted: [Turn] = []
+            var refused: Problem?
+            for number in 0..<200 where refused == nil {
+                do {
+                    accepted.append(try await sidecar.enqueue("say: \(number) " + String(repeating: "x", count: 2000)))
+                } catch let problem as Problem { refused = problem }
+            }
+            #expect(refused?.kind == .storageFull)
+            #expect(refused?.status == 507)
+            #expect(refused?.retryAfter != nil)
+            #expect(try await problem(sidecar, "GET", "/readyz").problem.kind == .notReady)
+            #expect(try await sidecar.send("GET", "/livez").status == 200)
+            #expect(try await sidecar.turn(TurnID(1)).state == .succeeded)
+
+            disk.free()
+            try await sidecar.until { try await sidecar.send("GET", "/readyz").status == 200 }
+            let after = try await sidecar.enqueue("say: after")
+            #expect(try await sidecar.end(of: after.id).state == .succeeded)
+            for turn in accepted { #expect(try await sidecar.end(of: turn.id).state.isTerminal) }
+            let sequences = try await sidecar.events().map(\.sequence)
+            #expect(sequences == (1...UInt64(sequences.count)).map { $0 })
+
+            // And so says the disk.
+            sidecar.kill(SIGKILL)
+            try await sidecar.waitForExit()
+            let next = try await SidecarProcess.start(in: home, arguments: ["--workspace-dir", home.path + "/work"])
+            defer { next.kill(SIGKILL) }
+            for turn in [TurnID(1)] + accepted.map(\.id) + [after.id] { #expect(try await next.turn(turn).state.isTerminal) }
+        }
+    }
+
+    @Test func aRunningTurnEndsWithStorageFull() async throws {
+        try await withDisk { home, disk, sidecar in
+            try await sidecar.enqueue(
+                "run: touch started; while [ ! -e go ]; do sleep 0.05; done; head -c 200000 /dev/zero | tr '\\0' x")
+            try await sidecar.until { FileManager.default.fileExists(atPath: home.path + "/work/started") }
+            try disk.fill()
+            try Data().write(to: URL(filePath: home.path + "/work/go"))
+            let turn = try await sidecar.end(of: TurnID(1))
+            #expect(turn.state.isTerminal && turn.reason == .storageFull, "\(turn)")
+            disk.free()
+            try await sidecar.until { try await sidecar.send("GET", "/readyz").status == 200 }
+            let next = try await sidecar.enqueue("say: after")
+            #expect(try await sidecar.end(of: next.id).state == .succeeded)
+        }
+    }
+
+    @Test func aReadOnlyDiskIsRefusedAtStart() async throws {
+        try await withDisk { home, disk, sidecar in
+            try await sidecar.enqueue("say: before")
+            _ = try await sidecar.end(of: TurnID(1))
+            sidecar.kill(SIGTERM)
+            try await sidecar.waitForExit()
+            try disk.makeReadOnly(true)
+            let before = home.log.count
+            let refused = try SidecarProcess(in: home)
+            #expect(try await refused.waitForExit() == .code(74))
+            #expect(home.log.dropFirst(before).contains("ead-only"), "\(home.log.dropFirst(before))")
+            try disk.makeReadOnly(false)
+            let next = try await SidecarProcess.start(in: home)
+            defer { next.kill(SIGKILL) }
+            #expect(try await next.turn(TurnID(1)).state == .succeeded)
+        }
+    }
+}
