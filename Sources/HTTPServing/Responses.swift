@@ -10,6 +10,10 @@ extension Response {
         bytes(try JSON.encode(value), type: "application/json", status: status, headers: headers)
     }
 
+    public static func json(_ turn: Turn, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) throws -> Response {
+        bytes(try turn.json(), type: "application/json", status: status, headers: headers)
+    }
+
     public static func text(_ text: String, type: String = "text/plain; charset=utf-8", status: HTTPResponse.Status = .ok)
         -> Response
     {

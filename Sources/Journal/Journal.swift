@@ -194,7 +194,7 @@ public final class Journal: Sendable {
     @discardableResult
     public func append(_ body: EventBody, turn: TurnID?, at time: Timestamp) -> UInt64 {
         var data: Data
-        do { data = try JSON.encode(body.data) } catch { preconditionFailure("an event that is not JSON: \(error)") }
+        do { data = try body.encodedData() } catch { preconditionFailure("an event that is not JSON: \(error)") }
         var blob: (name: String, bytes: Int)?
         if data.count > Blobs.threshold {
             // Where the blob cannot be written, the line stays whole: a long line is better than a lost prompt.

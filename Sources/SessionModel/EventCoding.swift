@@ -1,3 +1,5 @@
+public import FoundationEssentials
+
 extension EventBody {
     /// The event's type as a transcript line spells it.
     public var type: String {
@@ -73,6 +75,12 @@ extension EventBody {
         case .workspaceState(let data): data
         case .unknown(_, let data): data
         }
+    }
+
+    /// The event's data as JSON text.
+    public func encodedData() throws -> Data {
+        if case .turnQueued(let queued) = self { return queued.json }
+        return try JSON.encode(data)
     }
 
     public init(type: String, from decoder: any Decoder) throws {

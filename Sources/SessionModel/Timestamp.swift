@@ -34,12 +34,24 @@ extension Timestamp: CustomStringConvertible, LosslessStringConvertible {
         let day = dayOfYear - (153 * shifted + 2) / 5 + 1
         let month = shifted < 10 ? shifted + 3 : shifted - 9
         let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-        func pad(_ number: Int, _ width: Int) -> String {
-            let digits = String(number)
-            return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
+        return String(unsafeUninitializedCapacity: 24) { text in
+            func put(_ number: Int, _ width: Int, at start: Int) {
+                var rest = number
+                for index in (start..<(start + width)).reversed() {
+                    text[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+                    rest /= 10
+                }
+            }
+            _ = text.initialize(from: "0000-00-00T00:00:00.000Z".utf8)
+            put(year, 4, at: 0)
+            put(month, 2, at: 5)
+            put(day, 2, at: 8)
+            put(inDay / 3_600_000, 2, at: 11)
+            put(inDay / 60_000 % 60, 2, at: 14)
+            put(inDay / 1000 % 60, 2, at: 17)
+            put(inDay % 1000, 3, at: 20)
+            return 24
         }
-        return "\(pad(year, 4))-\(pad(month, 2))-\(pad(day, 2))T"
-            + "\(pad(inDay / 3_600_000, 2)):\(pad(inDay / 60_000 % 60, 2)):\(pad(inDay / 1000 % 60, 2)).\(pad(inDay % 1000, 3))Z"
     }
 
     /// Reads RFC 3339 in UTC or with an offset, with or without a fraction; what is finer than a millisecond is cut off.

@@ -1,0 +1,26 @@
+import Glibc
+
+/// What the disk can do by itself: records appended to a file, each made durable before the next.
+enum Disk {
+    /// - Returns: records per second.
+    static func syncedAppends(in directory: String, seconds: Double, recordSize: Int = 512) throws -> Double {
+        let path = directory + "/bare"
+        let fd = try check(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0o600), path)
+        defer {
+            close(fd)
+            unlink(path)
+        }
+        let record = [UInt8](repeating: 65, count: recordSize)
+        var count = 0
+        let start = monotonic()
+        let end = start + UInt64(seconds * 1e9)
+        var now = start
+        while now < end {
+            guard write(fd, record, record.count) == record.count else { throw Failure("\(path) cannot be written") }
+            _ = try check(fdatasync(fd), "fdatasync")
+            count += 1
+            now = monotonic()
+        }
+        return Double(count) * 1e9 / Double(now - start)
+    }
+}

@@ -1,0 +1,114 @@
+import FoundationEssentials
+import Glibc
+import Journal
+import SessionModel
+
+/// What a sidecar costs when nothing happens: its start, its memory and its size.
+struct SidecarBenchmark {
+    let settings: Settings
+
+    func run(_ table: inout Table) async throws {
+        let size = Double(fileSize(settings.sidecar)) / 1e6
+        table.add("sidecar, static binary", "\(short(size)) MB", "limit of 30 MB", short(size / 30), aim: "≤ 1", met: size <= 30)
+
+        // What any program costs to start, here and now.
+        let floor = try Samples((0..<10).map { _ in try processStart() }).percentile(0.5)
+        let empty = try settings.fresh("empty")
+        let (starts, idle) = try measureStarts(state: empty, times: 10) { settings.remove(empty + "/state") }
+        let ready = starts.percentile(0.5)
+        table.add(
+            "sidecar, start to ready, p50 of 10", "\(short(ready)) ms", "`sidecar --version`, \(short(floor)) ms",
+            short(ready / floor),
+            aim: "< 20 ms", met: ready < 20)
+        memory("idle", idle, nil, &table)
+        settings.remove(empty)
+
+        memory("after 10,000 turns", try afterTurns(10_000), idle.anonymous, &table)
+
+        let large = try settings.fresh("large")
+        defer { settings.remove(large) }
+        let bytes = try await writeTranscript(large + "/state")
+        let (opens, loaded) = try measureStarts(state: large, times: 5)
+        let open = opens.percentile(0.5)
+        table.add(
+            "sidecar, opening a \(short(Double(bytes) / 1e9)) GB transcript, p50 of 5", "\(short(open)) ms", "an empty one",
+            short(open / ready), aim: "< 200 ms", met: open < 200)
+        memory("with that transcript", loaded, idle.anonymous, &table)
+    }
+
+    private func memory(
+        _ when: String, _ memory: (resident: Double, anonymous: Double), _ idle: Double?, _ table: inout Table
+    ) {
+        table.add(
+            "sidecar memory, \(when)", "\(short(memory.resident)) MB, \(short(memory.anonymous)) MB anonymous",
+            idle.map { "idle, \(short($0)) MB anonymous" } ?? "limit of 4 MB anonymous", short(memory.anonymous / (idle ?? 4)),
+            aim: "< 20 MB, < 4 MB anonymous", met: memory.resident < 20 && memory.anonymous < 4)
+    }
+
+    private func measureStarts(
+        state: String, times: Int, before: () -> Void = {}
+    ) throws -> (Samples, memory: (resident: Double, anonymous: Double)) {
+        var starts: [UInt64] = []
+        var memory = (resident: Double.nan, anonymous: Double.nan)
+        for _ in 0..<times {
+            before()
+            let server = try settings.sidecar(state: state)
+            starts.append(server.startup)
+            usleep(300_000)
+            memory = try server.memory()
+            server.stop()
+        }
+        return (Samples(starts), memory)
+    }
+
+    private func processStart() throws -> UInt64 {
+        let start = monotonic()
+        try runToEnd([settings.sidecar, "--version"])
+        return monotonic() - start
+    }
+
+    /// Memory after so many turns that an agent has worked on to their end.
+    private func afterTurns(_ count: Int) throws -> (resident: Double, anonymous: Double) {
+        let state = try settings.fresh("turns")
+        defer { settings.remove(state) }
+        let server = try settings.sidecar(state: state, ["--agent", try settings.peer(in: state, events: 2)])
+        defer { server.stop() }
+        var sent = 0
+        var ended = 0
+        let start = monotonic()
+        while ended < count {
+            // As a supervisor keeps it: there is always a turn to run, and the queue is never full.
+            while sent < min(count, ended + 50) {
+                _ = try server.call("POST", "/v1/turns", body: #"{"prompt":"Read one file."}"#)
+                sent += 1
+            }
+            let counts = try JSON.decode(SessionStatus.self, from: server.call("GET", "/v1/session")).turns
+            ended = counts.succeeded + counts.failed
+            guard counts.failed == 0 else { throw Failure("\(counts.failed) turns failed") }
+            usleep(5000)
+            guard monotonic() - start < 180_000_000_000 else { throw Failure("only \(ended) turns ran in three minutes") }
+        }
+        usleep(500_000)
+        return try server.memory()
+    }
+
+    /// Writes a transcript with the sidecar's own journal: what agents print, in events of 16 KiB.
+    private func writeTranscript(_ state: String) async throws -> Int {
+        _ = try check(mkdir(state, 0o700), state)
+        let text = String(repeating: "The quick brown fox jumps over the lazy dog. ", count: 365)
+        let (journal, recovered, _) = try Journal.open(
+            state: state, epoch: nil, now: Timestamp(milliseconds: Int64(wallClock() / 1_000_000)), onTrouble: { _ in })
+        var queue = recovered
+        let body = EventBody.message(Message(text: text))
+        for _ in 0..<(settings.transcript / text.utf8.count) {
+            let now = Timestamp(milliseconds: Int64(wallClock() / 1_000_000))
+            let sequence = journal.append(body, turn: nil, at: now)
+            queue.apply(body, turn: nil, at: now)
+            journal.rotateIfNeeded(at: now) { queue.checkpoint }
+            if journal.backlog > 4 << 20 { try await journal.synced(sequence) }
+        }
+        await journal.close()
+        let names = try FileManager.default.contentsOfDirectory(atPath: state + "/transcript")
+        return names.reduce(0) { $0 + fileSize(state + "/transcript/" + $1) }
+    }
+}
