@@ -112,7 +112,7 @@ let package = Package(
         tests("AgentHost", ["AgentHost", "Processes", "SessionModel", logging, nio]),
         tests("Agents", ["Agents", "AgentHost", "SessionModel"]),
         tests("Workspace", ["Workspace", "AgentHost", "SessionModel"]),
-        tests("Sidecar", ["Sidecar", "SessionModel", "Journal", "AgentHost", "Curl"]),
+        tests("Sidecar", ["Sidecar", "SessionModel", "Journal", "AgentHost", "Processes", "Curl"]),
         tests("Curl", ["Curl", nioLocks]),
         tests(
             "Supervisor", ["Supervisor", "SessionModel", "Curl", "HTTPServing", "Processes", hummingbird, httpTypes, nioLocks, logging]),
