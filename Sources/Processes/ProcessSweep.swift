@@ -21,9 +21,12 @@ public struct ProcessSweep {
         }
 
         /// Those that are alive now.
-        public func find() -> [ProcessEntry] {
+        /// - Parameter known: processes that were found before. They and their descendants are targets still, even when what
+        ///   they were found by, such as a parent with the marker, has ended since.
+        public func find(and known: Set<ProcessEntry.Identity> = []) -> [ProcessEntry] {
             let entries = ProcessEntry.all()
             var found: [Int32: ProcessEntry] = [:]
+            for entry in entries where known.contains(entry.identity) { found[entry.pid] = entry }
             if let descendantsOf {
                 for entry in ProcessEntry.closure(of: [descendantsOf], in: entries) { found[entry.pid] = entry }
             }
@@ -68,8 +71,8 @@ public struct ProcessSweep {
 
     private let targets: Targets
     private var killAt: ContinuousClock.Instant
-    /// Those that have got their SIGTERM.
-    private var told: Set<ProcessEntry.Identity> = []
+    /// All that were ever found; those have got their SIGTERM, unless it is past.
+    private var known: Set<ProcessEntry.Identity> = []
 
     public init(_ targets: Targets, grace: Duration) {
         self.targets = targets
@@ -86,18 +89,19 @@ public struct ProcessSweep {
     /// - Returns: the processes that were alive.
     @discardableResult public mutating func step() -> [ProcessEntry] {
         guard isKilling else {
-            let alive = targets.find()
-            for entry in alive where told.insert(entry.identity).inserted {
+            let alive = targets.find(and: known)
+            for entry in alive where known.insert(entry.identity).inserted {
                 entry.signal(SIGTERM)
                 entry.signal(SIGCONT)  // A stopped process would not notice.
             }
             return alive
         }
-        let alive = targets.find()
+        let alive = targets.find(and: known)
         for entry in alive { entry.signal(SIGKILL) }
         // What was forked in the meantime is looked for at once, for a while.
         let until = ContinuousClock.now + .milliseconds(20)
         var seen = Set(alive.map(\.identity))
+        known.formUnion(seen)
         while ContinuousClock.now < until {
             let new = targets.glance().filter { seen.insert($0.identity).inserted }
             if new.isEmpty { break }

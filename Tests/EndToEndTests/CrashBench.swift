@@ -40,10 +40,14 @@ struct CrashBench: Sendable {
     @discardableResult
     func start() throws -> SidecarProcess {
         // The queue is short, so that clients meet a full one too.
-        let sidecar = try SidecarProcess(in: home, agent: .demo(), arguments: ["--max-queued-turns", "20", "--log-level", "warning"])
+        let sidecar = try SidecarProcess(
+            in: home, agent: .demo(), arguments: ["--max-queued-turns", "20", "--log-level", "warning"])
         last.withLockedValue { $0 = sidecar }
         return sidecar
     }
+
+    /// The sidecar that was started last.
+    var current: SidecarProcess { get throws { try #require(last.withLockedValue { $0 }) } }
 
     /// Waits until the sidecar has dispatched a turn.
     func waitUntilWorking(_ sidecar: SidecarProcess) async throws {
@@ -53,13 +57,18 @@ struct CrashBench: Sendable {
         }
     }
 
-    /// Lets the last sidecar that was started finish its queue, ends it in peace, and reads what has happened.
-    func finish() async throws -> History {
-        let sidecar = try #require(last.withLockedValue { $0 })
+    /// Waits until no turn is queued and none runs.
+    func waitUntilDone(_ sidecar: SidecarProcess) async throws {
         try await sidecar.until(within: .seconds(120)) {
             let status = try await sidecar.json(SessionStatus.self, "GET", "/v1/session")
             return status.turns.queued == 0 && status.turns.running == 0
         }
+    }
+
+    /// Lets the last sidecar that was started finish its queue, ends it in peace, and reads what has happened.
+    func finish() async throws -> History {
+        let sidecar = try current
+        try await waitUntilDone(sidecar)
         sidecar.kill(SIGTERM)
         #expect(try await sidecar.waitForExit() == .code(0), "seed \(seed)")
         #expect(home.processes.isEmpty, "seed \(seed): processes outlive their session")

@@ -7,3 +7,13 @@ extension SidecarHome {
         ProcessEntry.all().filter { $0.isAlive && $0.command.contains("serve --state-dir \(state) ") }
     }
 }
+
+extension SidecarProcess {
+    /// The demonstration agent, while there is one.
+    var agent: ProcessEntry? {
+        guard let host else { return nil }
+        return ProcessEntry.descendants(of: host.pid).first {
+            $0.isAlive && $0.parent == host.pid && $0.name == "holdfast-demo-a"
+        }
+    }
+}
