@@ -1,6 +1,6 @@
 import CLinux
 public import Curl
-public import Foundation
+import Foundation
 import Glibc
 import NIOConcurrencyHelpers
 public import Processes
