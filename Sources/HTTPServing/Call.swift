@@ -51,9 +51,14 @@ public struct Call: Sendable {
         defer { if isTaken { deadline.cancel() } }
         if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > limit { throw tooLarge(limit) }
         var whole = ByteBuffer()
-        for try await part in request.body {
-            guard whole.readableBytes + part.readableBytes <= limit else { throw tooLarge(limit) }
-            whole.writeImmutableBuffer(part)
+        do {
+            for try await part in request.body {
+                guard whole.readableBytes + part.readableBytes <= limit else { throw tooLarge(limit) }
+                whole.writeImmutableBuffer(part)
+            }
+        } catch  where !(error is Problem || error is CancellationError) {
+            // It is not HTTP, or the client has gone in the middle of it.
+            throw Problem(.invalidRequest, "The body could not be read to its end: \(error).")
         }
         isTaken = true
         return whole

@@ -139,7 +139,8 @@ public struct BearerToken: Sendable {
     /// - Throws: `Problem`, in words for an operator, when the file is unreadable or has no token.
     public init(file: String) throws(Problem) {
         guard let data = try? Data(contentsOf: URL(filePath: file)) else {
-            throw Problem(.invalidRequest, "The token file \(file) cannot be read: \(String(cString: strerror(errno))).")
+            let reason = access(file, R_OK) == 0 ? "it is not a regular file" : String(cString: strerror(errno))
+            throw Problem(.invalidRequest, "The token file \(file) cannot be read: \(reason).")
         }
         let text = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isWhitespace).joined()
         guard text.utf8.count >= 16 else {

@@ -172,15 +172,15 @@ import Testing
                 String(decoding: try await sidecar.send("GET", "/metrics").body, as: UTF8.self)
                     .contains("holdfast_sidecar_followers 200\n")
             }
-            // About 4 MB in events of 100 kB: more than a socket buffer and a channel's buffer hold.
+            // About 1 MB in events of 100 kB: more than a socket's buffer and a channel's buffer hold.
             let output = "run: head -c 100000 /dev/zero | tr '\\0' x\n"
-            try await sidecar.enqueue(String(repeating: output, count: 40))
+            try await sidecar.enqueue(String(repeating: output, count: 12))
             #expect(try await sidecar.end(of: TurnID(1)).state == .succeeded)
             let sizes = try await withThrowingTaskGroup(of: Int.self) { group in
                 for reader in readers { group.addTask { try await reader.value } }
                 return try await group.reduce(into: []) { $0.append($1) }
             }
-            #expect(Set(sizes.map { $0 / 1_000_000 }) == [4])
+            #expect(sizes.allSatisfy { $0 > 1_200_000 })
             #expect(sidecar.memory.peak < 200 << 20)
             for sleeper in sleepers { #expect(try await blocking { sleeper.isHungUp(within: 20) }) }
             try await sidecar.until {

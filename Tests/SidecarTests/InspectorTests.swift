@@ -136,8 +136,8 @@ private struct Inspector {
             let events = try lines.map { try JSON.decode(Event.self, from: String($0)) }
             #expect(events.map(\.sequence) == (1...UInt64(events.count)).map { $0 })
 
-            let one = try await inspector.run("transcript", "--turn", "t2")
-            #expect(one.output.contains("second words") && !one.output.contains("first words"))
+            let one = try await inspector.run("transcript", "--turn", "t1")
+            #expect(one.output.contains("first words") && !one.output.contains("second words"))
             let late = try await inspector.run("transcript", "--after", "\(events.count - 1)", "--format", "jsonl")
             #expect(late.output.split(separator: "\n") == [lines.last!])
             let found = try await inspector.run("transcript", "--grep", "second w.rds", "--format", "jsonl").output

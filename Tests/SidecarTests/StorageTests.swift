@@ -106,8 +106,9 @@ struct StorageTests {
 
     @Test func aRunningTurnEndsWithStorageFull() async throws {
         try await withDisk { home, disk, sidecar in
-            try await sidecar.enqueue(
-                "run: touch started; while [ ! -e go ]; do sleep 0.05; done; head -c 200000 /dev/zero | tr '\\0' x")
+            // More than the reserve that is kept for the ends of turns.
+            let output = String(repeating: "run: head -c 200000 /dev/zero | tr '\\0' x\n", count: 12)
+            try await sidecar.enqueue("run: touch started; while [ ! -e go ]; do sleep 0.05; done\n" + output)
             try await sidecar.until { FileManager.default.fileExists(atPath: home.path + "/work/started") }
             try disk.fill()
             try Data().write(to: URL(filePath: home.path + "/work/go"))

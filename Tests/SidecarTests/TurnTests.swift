@@ -163,7 +163,8 @@ func problem(
             let method = try await sidecar.send("PUT", "/v1/turns", body: "{}")
             #expect(method.status == 405)
             #expect(method.header("Allow") == "POST, GET, HEAD")
-            #expect(try await problem(sidecar, "BREW", "/v1/turns").problem.kind == .methodNotAllowed)
+            #expect(try await problem(sidecar, "PATCH", "/v1/turns").problem.kind == .methodNotAllowed)
+            #expect(try await sidecar.send("BREW", "/v1/turns").status == 400)
             #expect(try await problem(sidecar, "GET", "/v1/turns/t1?wait=soon").problem.kind == .invalidRequest)
 
             // Nothing of all that was taken; now the queue is filled.

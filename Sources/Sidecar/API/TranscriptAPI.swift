@@ -140,7 +140,8 @@ extension SidecarAPI {
             // Whatever it woke for: a slow follower may have missed the wake for an event.
             while true {
                 let end = if case .delta(let delta) = wake { delta.after } else { journal.durable }
-                let items = try reader.next(upTo: end)
+                // Small steps: many followers at once share the threads with everyone who asks for something.
+                let items = try reader.next(upTo: end, limit: 64 << 10)
                 guard let last = items.last else { break }
                 shown = last.line.1
                 var buffer = ByteBuffer()

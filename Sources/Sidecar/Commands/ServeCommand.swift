@@ -148,7 +148,8 @@ struct ServeCommand: AsyncParsableCommand {
 
     private static func document<Value: Decodable>(_ type: Value.Type, _ path: String, _ what: String) throws(Problem) -> Value {
         guard let data = try? Data(contentsOf: URL(filePath: path)) else {
-            throw Problem(.invalidRequest, "The \(what) description \(path) cannot be read: \(String(cString: strerror(errno))).")
+            let reason = access(path, R_OK) == 0 ? "it is not a regular file" : String(cString: strerror(errno))
+            throw Problem(.invalidRequest, "The \(what) description \(path) cannot be read: \(reason).")
         }
         do {
             return try JSON.decode(type, from: data)
