@@ -23,9 +23,10 @@ struct FollowUpBenchmark {
         let token = String(decoding: try Data(contentsOf: URL(filePath: data + "/token")), as: UTF8.self).prefix { $0 != "\n" }
         let endpoint = Endpoint.tcp(port: port, token: String(token))
 
+        let repository = try makeRepository(in: directory, pullRequests: 10)
         // Sessions of their own: a sidecar, a host and an agent are started for each.
-        let cold = Samples(try (1...10).map { try delivery(pullRequest: $0, endpoint, stamps) })
-        let warm = Samples(try (0..<200).map { _ in try delivery(pullRequest: 1, endpoint, stamps) })
+        let cold = Samples(try (1...10).map { try delivery(pullRequest: $0, of: repository, endpoint, stamps) })
+        let warm = Samples(try (0..<200).map { _ in try delivery(pullRequest: 1, of: repository, endpoint, stamps) })
         let p50 = warm.percentile(0.5)
         table.add(
             "warm follow-up, Task accepted → prompt at the agent",
@@ -34,12 +35,29 @@ struct FollowUpBenchmark {
             met: p50 < 10)
     }
 
+    /// A repository with one commit, which is the head of so many pull requests. Every follow-up fetches from it first.
+    private func makeRepository(in directory: String, pullRequests: Int) throws -> String {
+        let path = directory + "/widgets.git"
+        let heads = (1...pullRequests).map { "git update-ref refs/pull/\($0)/head HEAD" }.joined(separator: " && ")
+        try runToEnd([
+            "sh", "-c",
+            """
+            git init -q --bare "$1" && cd "$1" && tree=$(git mktree </dev/null) && \
+            commit=$(git -c user.name=bench -c user.email=bench@localhost commit-tree -m first "$tree") && \
+            git update-ref HEAD "$commit" && \(heads)
+            """, "sh", path,
+        ])
+        return path
+    }
+
     /// Sends a Task, and waits until it has succeeded.
     /// - Returns: nanoseconds from its acceptance to the arrival of its prompt at the agent.
-    private func delivery(pullRequest number: Int, _ endpoint: Endpoint, _ stamps: String) throws -> UInt64 {
+    private func delivery(
+        pullRequest number: Int, of repository: String, _ endpoint: Endpoint, _ stamps: String
+    ) throws -> UInt64 {
         let before = fileSize(stamps)
         let task = """
-            {"prompt":"Answer.","scope":{"kind":"PullRequest","repository":"acme/widgets","number":\(number)}}
+            {"prompt":"Answer.","scope":{"kind":"PullRequest","repository":"\(repository)","number":\(number)}}
             """
         guard let answer = try endpoint.call("POST", "/v1/tasks", body: task) else { throw Failure("the supervisor went away") }
         let accepted = wallClock()

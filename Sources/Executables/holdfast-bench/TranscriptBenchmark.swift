@@ -5,7 +5,7 @@ import SessionModel
 /// How many events a second come from an agent through the journal to everyone who follows.
 struct TranscriptBenchmark {
     let settings: Settings
-    private static let events = 40_000
+    private static let events = 20_000
 
     func run(_ table: inout Table, bare: Double) throws {
         let one = try measure(followers: 1)
@@ -45,7 +45,7 @@ struct TranscriptBenchmark {
             _ = try check(poll(&waits, nfds_t(count), 200), "poll")
             for index in followers.indices where waits[index].revents != 0 {
                 let bytes = read(followers[index].fd, &buffer, buffer.count)
-                guard bytes > 0 else { throw Failure("a follower was disconnected") }
+                guard bytes > 0 else { throw Failure("a follower was disconnected after \(followers[index].lines) events") }
                 followers[index].take(buffer[..<bytes])
                 last = monotonic()
             }
