@@ -53,8 +53,9 @@ struct StorageTests {
         let home = try SidecarHome()
         let disk = try SmallDisk(home.state)
         do {
+            // The agent's own state is elsewhere: it is the journal's disk that fills up.
             let sidecar = try await SidecarProcess.start(
-                in: home, agent: .demo(), arguments: ["--workspace-dir", home.path + "/work"])
+                in: home, agent: .demo(env: ["HOLDFAST_AGENT_STATE": home.path + "/agent"]), arguments: ["--workspace-dir", home.path + "/work"])
             defer { sidecar.kill(SIGKILL) }
             try await sidecar.waitUntilReady()
             try await test(home, disk, sidecar)
@@ -72,12 +73,12 @@ struct StorageTests {
             try await sidecar.enqueue("say: before")
             _ = try await sidecar.end(of: TurnID(1))
             try disk.fill()
-            // What is left of the last page may take a few more.
+            // The journal's reserve takes a few more.
             var accepted: [Turn] = []
             var refused: Problem?
             for number in 0..<200 where refused == nil {
                 do {
-                    accepted.append(try await sidecar.enqueue("say: \(number) " + String(repeating: "x", count: 2000)))
+                    accepted.append(try await sidecar.enqueue("say: \(number) " + String(repeating: "x", count: 20_000)))
                 } catch let problem as Problem { refused = problem }
             }
             #expect(refused?.kind == .storageFull)

@@ -309,10 +309,10 @@ public struct Memory: Sendable, Hashable {
 extension AgentDescription {
     /// The demonstration agent that was built together with the tests.
     public static func demo(
-        _ arguments: [String] = [], permissions: Permissions? = nil, startTimeout: TimeSpan? = nil
+        _ arguments: [String] = [], env: [String: String]? = nil, permissions: Permissions? = nil, startTimeout: TimeSpan? = nil
     ) -> AgentDescription {
         AgentDescription(
-            driver: .acp, command: [Products.path("holdfast-demo-agent")] + arguments, permissions: permissions,
+            driver: .acp, command: [Products.path("holdfast-demo-agent")] + arguments, env: env, permissions: permissions,
             startTimeout: startTimeout)
     }
 }
