@@ -119,7 +119,8 @@ let package = Package(
         tests("Sidecar", ["Sidecar", "SessionModel", "Journal", "AgentHost", "Processes", "Curl"]),
         tests("Curl", ["Curl", nioLocks]),
         tests(
-            "Supervisor", ["Supervisor", "SessionModel", "Curl", "HTTPServing", "Processes", hummingbird, httpTypes, nioLocks, logging]),
+            "Supervisor",
+            ["Supervisor", "SessionModel", "Curl", "HTTPServing", "Processes", hummingbird, httpTypes, nioLocks, logging]),
         tests("Holdfast", ["Holdfast", "Rendering", "SessionModel", "Curl", arguments, nioLocks]),
         tests("DemoAgent", ["DemoAgent", "SessionModel"]),
         tests("EndToEnd", ["SessionModel", "Curl", "Journal", "Processes", nioLocks]),

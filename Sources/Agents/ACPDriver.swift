@@ -132,7 +132,8 @@ actor ACPDriver: AgentDriver {
 
     private func perform(_ prompt: AgentPrompt, _ reporter: any TurnReporter) async -> TurnOutcome {
         turn = RunningTurn(
-            id: prompt.turn, reporter: reporter, inputTimeout: prompt.inputTimeout, translation: ACPTranslation(directory: prompt.directory))
+            id: prompt.turn, reporter: reporter, inputTimeout: prompt.inputTimeout,
+            translation: ACPTranslation(directory: prompt.directory))
         let before = held + heldLog.dropped.map { .agentOutput($0) }
         held = []
         heldLog = OutputLog(limit: heldLog.limit)

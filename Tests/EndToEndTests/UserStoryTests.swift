@@ -1,5 +1,5 @@
-import Processes
 import Foundation
+import Processes
 import SessionModel
 import Support
 import Testing

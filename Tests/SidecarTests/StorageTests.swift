@@ -55,7 +55,8 @@ struct StorageTests {
         do {
             // The agent's own state is elsewhere: it is the journal's disk that fills up.
             let sidecar = try await SidecarProcess.start(
-                in: home, agent: .demo(env: ["HOLDFAST_AGENT_STATE": home.path + "/agent"]), arguments: ["--workspace-dir", home.path + "/work"])
+                in: home, agent: .demo(env: ["HOLDFAST_AGENT_STATE": home.path + "/agent"]),
+                arguments: ["--workspace-dir", home.path + "/work"])
             defer { sidecar.kill(SIGKILL) }
             try await sidecar.waitUntilReady()
             try await test(home, disk, sidecar)
