@@ -3,6 +3,7 @@
 # TESTS="JournalTests CurlTests" runs only those.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+[ -n "${HOLDFAST_LONG:-}" ] || unset HOLDFAST_LONG
 
 targets=${TESTS:-$(ls -d Tests/*Tests | xargs -n1 basename)}
 log=$(mktemp)

@@ -19,7 +19,7 @@ import Testing
     }
 
     @Test func muchNoiseAndOneEndlessLine() async throws {
-        let isLong = ProcessInfo.processInfo.environment["HOLDFAST_LONG_TESTS"] != nil
+        let isLong = ProcessInfo.processInfo.environment["HOLDFAST_LONG"] != nil
         try await SidecarProcess.with(agent: .demo()) { sidecar in
             let noise = try await run("noise: \(isLong ? 1 << 30 : 128 << 20)", on: sidecar, within: .seconds(300))
             #expect(noise.state == .succeeded)

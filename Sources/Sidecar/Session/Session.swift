@@ -169,7 +169,8 @@ public actor Session {
         }
     }
 
-    /// Ends every process, and reports when none is alive. Where the host cannot, the host itself is ended.
+    /// Ends what an incarnation left that was killed together with its host. Returns when none of it is alive, however long that
+    /// takes: nothing may be dispatched beside it.
     private func endSurvivors() async {
         let targets = ProcessSweep.Targets(marker: options.marker)
         let grace = options.processGrace.duration
@@ -187,6 +188,7 @@ public actor Session {
         }
     }
 
+    /// Ends every process, and reports when none is alive. Where the host cannot, the host itself is ended.
     private func endProcesses(_ reason: String) async {
         if let running = try? await host.processes(), !running.isEmpty {
             let names = running.prefix(10).map { "\($0.command.prefix(bytes: 80)) (\($0.pid))" }.joined(separator: ", ")
@@ -281,7 +283,6 @@ public actor Session {
 
     /// Starts the agent host, and again whenever it ends; until the task is cancelled.
     private func keepHost() async {
-        // Processes of an incarnation that was killed together with its host.
         await endSurvivors()
         var failures = 0
         while !Task.isCancelled {
@@ -303,8 +304,7 @@ public actor Session {
                     return
                 }
                 handle(.hostLost(reason: reason))
-                // No process may outlive its host: only then may another host dispatch.
-                try await link.sweepSurvivors()
+                await sweep(after: link)
             } catch {
                 failures += 1
                 logger.error("the agent host could not be started", metadata: ["error": "\(error)"])
@@ -312,6 +312,17 @@ public actor Session {
             }
             let pause = min(30_000, 100 << min(failures, 8))
             try? await Task.sleep(for: .milliseconds(failures == 0 ? 0 : pause))
+        }
+    }
+
+    /// Ends what a lost host left behind. No process may outlive its host: only then may another host dispatch.
+    private func sweep(after link: HostLink) async {
+        while !Task.isCancelled {
+            do throws(HostError) {
+                return try await link.sweepSurvivors()
+            } catch {
+                logger.error("processes of a lost host are alive; nothing is dispatched before", metadata: ["error": "\(error)"])
+            }
         }
     }
 
@@ -337,31 +348,40 @@ public actor Session {
 // MARK: - What the API asks
 
 extension Session {
-    /// Accepts a turn, and returns when that is durable.
+    /// Accepts a turn, and returns when that is durable. The wait is not on the actor: many share one fdatasync, and none of them
+    /// has to come back here.
     /// - Returns: the turn, and whether it is new or was made by the same key before.
     /// - Throws: `Problem`.
-    func enqueue(_ request: TurnRequest, key: KeyDigest?) async throws -> (turn: Turn, isNew: Bool) {
+    nonisolated func enqueue(_ request: TurnRequest, key: KeyDigest?) async throws -> (turn: Turn, isNew: Bool) {
+        let (turn, isNew, sequence) = try await accept(request, key: key)
+        do {
+            try await journal.synced(sequence)
+        } catch {
+            // Not durable, so not accepted: if the line reaches the disk after all, its cancellation follows it there.
+            if isNew { await withdraw(turn.id) }
+            throw Problem(.storageFull, error.message, retryAfter: 10)
+        }
+        return (turn, isNew)
+    }
+
+    /// - Returns: the turn, and the event that has to be durable before anybody is told of it.
+    private func accept(
+        _ request: TurnRequest, key: KeyDigest?
+    ) async throws -> (turn: Turn, isNew: Bool, sequence: UInt64) {
+        let before = journal.appended
         let (reply, sequence) = handle(.enqueue(request, key: key))
         switch reply {
         case .accepted(let id):
-            var turn = queue.turn(id)
-            turn?.cursor = Cursor(journal: journal.id, sequence: sequence - 1)
-            do {
-                try await journal.synced(sequence)
-            } catch {
-                // Not durable, so not accepted: if the line reaches the disk after all, its cancellation follows it there.
-                handle(.cancel(id))
-                throw Problem(.storageFull, error.message, retryAfter: 10)
-            }
-            guard let turn = turn ?? queue.turn(id) else { throw Problem(.internal, "turn \(id) is gone") }
-            return (turn, true)
-        case .repeated(let id):
-            try await settled()
-            return (try await self.turn(id), false)
+            guard var turn = queue.turn(id) else { throw Problem(.internal, "turn \(id) is gone") }
+            turn.cursor = Cursor(journal: journal.id, sequence: before)
+            return (turn, true, sequence)
+        case .repeated(let id): return (try await self.turn(id), false, sequence)
         case .refused(let problem): throw withActivity(problem)
         case .done, nil: throw Problem(.internal, "the queue gave no answer")
         }
     }
+
+    private func withdraw(_ id: TurnID) { handle(.cancel(id)) }
 
     /// A turn, however long ago it was. Waits up to `wait` for its state to change, unless it has ended.
     func turn(_ id: TurnID, wait: TimeSpan = .zero) async throws -> Turn {

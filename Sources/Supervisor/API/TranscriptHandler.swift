@@ -33,7 +33,8 @@ extension SupervisorAPI {
             for try await chunk in upstream.body where bytes.count < 64 << 10 { bytes += chunk }
             return .bytes(bytes, type: type, status: .init(code: upstream.status))
         }
-        return call.stream(type: type) { writer in
+        let follows = type == "text/event-stream" || call.query("follow") == "true"
+        return call.stream(type: type, follows: follows) { writer in
             for try await chunk in upstream.body { try await writer.write(ByteBuffer(bytes: chunk)) }
         }
     }
@@ -94,7 +95,7 @@ extension SupervisorAPI {
     ) -> Response {
         // Only the one task that writes the body ever uses it.
         nonisolated(unsafe) let reader = reader
-        return call.stream(type: type) { writer in
+        return call.stream(type: type, follows: false) { writer in
             while true {
                 let items = try reader.next()
                 if items.isEmpty { return }
