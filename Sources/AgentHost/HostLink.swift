@@ -200,7 +200,7 @@ public final class HostLink: ProcessHost {
     // MARK: The end
 
     /// Why the host is lost; nil while it is not.
-    public var lost: String? { loss.value }
+    public var lost: String? { state.withLockedValue { $0.lost?.message } }
 
     /// Returns why the host is lost, as soon as it is; nil if this task is cancelled first.
     public func waitUntilLost() async -> String? { await loss.wait() }

@@ -230,14 +230,20 @@ public actor Session {
                         conversation: queue.conversation, inputTimeout: queue.limits.inputTimeout),
                     reporting: reporter)
                 driverTurn = nil
+                if !outcome.clean, outcome.end.state != .succeeded, hostLink.map({ $0.lost != nil }) ?? true {
+                    // The driver saw the agent end; it ended with its host.
+                    outcome.end.state = .interrupted
+                    outcome.end.reason = .hostLost
+                }
                 await describeWorkspace(in: &outcome, reporter)
             }
         } catch {
             let lost = error.host?.code == .lost
+            // A host that failed is not fit for the next turn: it would only cost that one, too.
             outcome = TurnOutcome(
                 TurnEnded(
                     state: lost ? .interrupted : .failed, reason: lost ? .hostLost : .workspace,
-                    message: "\(error.message) \(error.advice)"), clean: true)
+                    message: "\(error.message) \(error.advice)"), clean: error.host == nil)
         }
         let warm = await driver.status.warm
         handle(.finished(id, outcome.end, clean: outcome.clean))
