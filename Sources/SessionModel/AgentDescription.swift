@@ -20,24 +20,42 @@ public struct AgentDescription: Sendable, Hashable, Codable {
     public var driver: Driver
     /// The program and its arguments; the program is looked for in PATH.
     public var command: [String]
-    /// Added to the environment that every agent gets.
+    /// Added to the environment that every agent gets. It is part of the Session and readable: secrets go into `credentials`.
     public var env: [String: String]?
+    public var credentials: AgentCredentials?
     /// Default `Bypass`.
     public var permissions: Permissions?
     /// The agent's own mode to set after a conversation starts.
     public var mode: String?
+    /// What a turn gets that asks for no model and no effort of its own. Default: the agent's own.
+    public var model: String?
+    public var effort: String?
+    /// Added to the agent's own instructions.
+    public var systemPrompt: String?
+    /// The tools that the agent may use, in its own words. Default: all it has.
+    public var allowedTools: [String]?
+    /// Servers of the Model Context Protocol, by name.
+    public var mcpServers: [String: MCPServer]?
     /// How long the agent may take to start and to open its conversation. Default 2m.
     public var startTimeout: TimeSpan?
 
     public init(
-        driver: Driver, command: [String], env: [String: String]? = nil, permissions: Permissions? = nil, mode: String? = nil,
+        driver: Driver, command: [String], env: [String: String]? = nil, credentials: AgentCredentials? = nil,
+        permissions: Permissions? = nil, mode: String? = nil, model: String? = nil, effort: String? = nil,
+        systemPrompt: String? = nil, allowedTools: [String]? = nil, mcpServers: [String: MCPServer]? = nil,
         startTimeout: TimeSpan? = nil
     ) {
         self.driver = driver
         self.command = command
         self.env = env
+        self.credentials = credentials
         self.permissions = permissions
         self.mode = mode
+        self.model = model
+        self.effort = effort
+        self.systemPrompt = systemPrompt
+        self.allowedTools = allowedTools
+        self.mcpServers = mcpServers
         self.startTimeout = startTimeout
     }
 
@@ -45,10 +63,46 @@ public struct AgentDescription: Sendable, Hashable, Codable {
     public var mistake: String? {
         if command.isEmpty || command[0].isEmpty { return "agent.command is empty: name the program to run" }
         if let startTimeout, startTimeout <= .zero { return "agent.startTimeout must be more than zero" }
-        for name in (env ?? [:]).keys where name.isEmpty || name.contains("=") || name.contains("\0") {
-            return "agent.env has a variable named “\(name)”"
+        let variables = [("env", env), ("credentials.env", credentials?.env)]
+        for (field, names) in variables {
+            for name in (names ?? [:]).keys.sorted() where name.isEmpty || name.contains("=") || name.contains("\0") {
+                return "agent.\(field) has a variable named “\(name)”"
+            }
+        }
+        for (name, server) in (mcpServers ?? [:]).sorted(by: { $0.key < $1.key }) {
+            if (server.command == nil) == (server.url == nil) {
+                return "agent.mcpServers.\(name) must have either a command or a url"
+            }
         }
         return nil
+    }
+}
+
+/// The secrets of an agent: files that the sidecar reads whenever the agent starts, so that a rotated one is taken up then.
+/// Their values reach the agent's environment only; in the transcript and in logs they are replaced.
+public struct AgentCredentials: Sendable, Hashable, Codable {
+    /// The name of an environment variable → the absolute path of the file that holds its value.
+    public var env: [String: String]?
+
+    public init(env: [String: String]? = nil) { self.env = env }
+}
+
+/// A server of the Model Context Protocol that the agent is to use: a program it starts, or a URL.
+public struct MCPServer: Sendable, Hashable, Codable {
+    /// The program and its arguments, talked with over its standard streams.
+    public var command: [String]?
+    public var env: [String: String]?
+    /// Streamable HTTP.
+    public var url: String?
+    public var headers: [String: String]?
+
+    public init(
+        command: [String]? = nil, env: [String: String]? = nil, url: String? = nil, headers: [String: String]? = nil
+    ) {
+        self.command = command
+        self.env = env
+        self.url = url
+        self.headers = headers
     }
 }
 
