@@ -72,7 +72,7 @@ let package = Package(
         // The sidecar, from the disk up.
         library("Journal", ["SessionModel", "CLinux", crypto, nioLocks]),
         library("AgentHost", ["SessionModel", "Processes", "CLinux", nio, nioPosix, nioLocks, logging]),
-        library("Agents", ["SessionModel", "AgentHost", logging]),
+        library("Agents", ["SessionModel", "AgentHost", nioLocks, logging]),
         library("Workspace", ["SessionModel", "AgentHost", logging]),
         library(
             "HTTPServing", ["SessionModel", "CLinux", hummingbird, hummingbirdCore, httpTypes, nio, nioPosix, nioLocks, logging]),

@@ -5,7 +5,7 @@ import SessionModel
 extension ACPDriver {
     /// Makes sure that the agent runs and has the session's conversation open.
     /// - Returns: a note to put before the prompt, when the agent does not remember the conversation any more.
-    func open(_ prompt: AgentPrompt) async throws(Stop) -> String? {
+    func open(_ prompt: AgentPrompt) async throws(TurnStop) -> String? {
         let limit = description.startTimeout ?? .minutes(2)
         var note: String?
         if agent?.conversation == nil || agent?.conversation?.id != (prompt.conversation ?? agent?.conversation?.id) {
@@ -28,40 +28,41 @@ extension ACPDriver {
         await agent.connection.abandon(reason)
     }
 
-    private func start(in directory: String) async throws(Stop) {
+    private func start(in directory: String) async throws(TurnStop) {
         let spec = ProcessSpec(
             arguments: description.command, environment: environment.merging(description.env ?? [:]) { $1 }, directory: directory)
         let process: any HostedProcess
         do throws(HostError) {
             process = try await host.start(spec)
         } catch {
-            throw Stop(.failed, .agentStart, "the agent could not be started: \(error.message)", clean: false)
+            throw .notStarted(error)
         }
         generation += 1
         let connection = JSONRPCConnection(process: process, peer: ACPPeer(driver: self, generation: generation))
         agent = RunningAgent(generation: generation, pid: process.pid, connection: connection)
-        if turn?.interrupted == true { throw Stop(.cancelled, .cancelled, nil, clean: false) }
+        await connection.start()
+        if log.isInterrupted { throw .cancelled(clean: false) }
     }
 
-    private func initialize() async throws(Stop) {
+    private func initialize() async throws(TurnStop) {
         let result = try await request("initialize", ACPAgent.initialization)
         do throws(ACPAgent.Unsupported) {
             let info = try ACPAgent(initialized: result)
             agent?.info = info
         } catch {
             let version = (try? JSON.string(error.version)) ?? "unknown"
-            throw Stop(
+            throw TurnStop(
                 .failed, .agentStart,
                 "the agent speaks version \(version) of the Agent Client Protocol, and only version 1 is supported: install a version of it that does",
                 clean: false)
         }
         guard let agent, let info = agent.info else { return }
-        await record(
+        await log.record(
             .agentStarted(
                 AgentStarted(driver: description.driver.rawValue, name: info.name, version: info.version, pid: agent.pid)))
     }
 
-    private func openConversation(_ prompt: AgentPrompt) async throws(Stop) -> String? {
+    private func openConversation(_ prompt: AgentPrompt) async throws(TurnStop) -> String? {
         guard let id = prompt.conversation else {
             let id = try await newConversation(prompt)
             try await keep(.conversationStarted(Conversation(id: id)))
@@ -76,14 +77,14 @@ extension ACPDriver {
                 \(await digest())
                 """
         }
-        await record(.conversationResumed(Conversation(id: id)))
+        await log.record(.conversationResumed(Conversation(id: id)))
         return nil
     }
 
-    private func newConversation(_ prompt: AgentPrompt) async throws(Stop) -> String {
+    private func newConversation(_ prompt: AgentPrompt) async throws(TurnStop) -> String {
         let result = try await request("session/new", ["cwd": .string(prompt.directory), "mcpServers": []])
         guard let id = result["sessionId"]?.string, !id.isEmpty else {
-            throw Stop(.failed, .agentStart, "the agent opened a conversation and did not name it", clean: false)
+            throw TurnStop(.failed, .agentStart, "the agent opened a conversation and did not name it", clean: false)
         }
         try await opened(id, result, cost: 0)
         return id
@@ -91,7 +92,7 @@ extension ACPDriver {
 
     /// Takes a conversation up again.
     /// - Returns: why the agent does not have it any more; nil when it does.
-    private func resume(_ id: String, _ prompt: AgentPrompt) async throws(Stop) -> String? {
+    private func resume(_ id: String, _ prompt: AgentPrompt) async throws(TurnStop) -> String? {
         guard let info = agent?.info, info.canLoad || info.canResume else {
             return "the agent cannot take a conversation up again"
         }
@@ -108,7 +109,7 @@ extension ACPDriver {
         return nil
     }
 
-    private func opened(_ id: String, _ result: JSONValue, cost: Double?, recorded: Bool = false) async throws(Stop) {
+    private func opened(_ id: String, _ result: JSONValue, cost: Double?, recorded: Bool = false) async throws(TurnStop) {
         var choices = ACPChoices(result["configOptions"])
         if let mode = description.mode {
             if let choice = choices.choices[.mode] {
@@ -121,38 +122,31 @@ extension ACPDriver {
     }
 
     /// The conversation's id must be on disk before the first prompt leaves: otherwise a crash would lose what the agent did.
-    private func keepConversation() async throws(Stop) {
+    private func keepConversation() async throws(TurnStop) {
         guard let conversation = agent?.conversation, !conversation.recorded else { return }
         try await keep(.conversationStarted(Conversation(id: conversation.id)))
     }
 
-    private func keep(_ event: EventBody) async throws(Stop) {
-        guard let turn else { return }
-        do throws(Problem) {
-            try await turn.reporter.recordDurably(event)
-            agent?.conversation?.recorded = true
-        } catch {
-            throw Stop(
-                .failed, error.kind == .storageFull ? .storageFull : .agentStart,
-                "the conversation could not be recorded, so the prompt was not sent: \(error.detail)", clean: true)
-        }
+    private func keep(_ event: EventBody) async throws(TurnStop) {
+        try await log.keep(event)
+        agent?.conversation?.recorded = true
     }
 
     // MARK: Choices
 
     /// Sets what the turn asks for, where the agent offers it; what the turn does not ask for is as it was at the beginning.
-    func choose(model: String?, effort: String?) async throws(Stop) {
+    func choose(model: String?, effort: String?) async throws(TurnStop) {
         for (category, wish) in [(ACPChoices.Category.model, model), (.effort, effort)] {
             guard let conversation = agent?.conversation else { return }
             guard let choice = conversation.choices.choices[category], let usual = conversation.defaults.choices[category] else {
                 if let wish {
-                    await record(.error(Reason("the agent offers no choice of \(category), so “\(wish)” is not set")))
+                    await log.record(.error(Reason("the agent offers no choice of \(category), so “\(wish)” is not set")))
                 }
                 continue
             }
             if let wish, !choice.values.contains(wish) {
                 let offered = choice.values.joined(separator: ", ")
-                await record(
+                await log.record(
                     .error(
                         Reason(
                             "the agent does not offer the \(category) “\(wish)” but \(offered); it goes on with \(choice.current)"
@@ -167,7 +161,8 @@ extension ACPDriver {
         }
     }
 
-    private func set(_ choice: ACPChoices.Choice, to value: String, in conversation: String) async throws(Stop) -> ACPChoices {
+    private func set(_ choice: ACPChoices.Choice, to value: String, in conversation: String) async throws(TurnStop) -> ACPChoices
+    {
         let result = try await request(
             "session/set_config_option",
             ["sessionId": .string(conversation), "configId": .string(choice.id), "value": .string(value)])
@@ -177,7 +172,7 @@ extension ACPDriver {
     // MARK: Requests
 
     /// A request on the way to the first prompt, whose failure ends the turn.
-    private func request(_ method: String, _ params: JSONValue) async throws(Stop) -> JSONValue {
+    private func request(_ method: String, _ params: JSONValue) async throws(TurnStop) -> JSONValue {
         guard let connection = agent?.connection else { throw startFailure(method, .closed(.broken("it has ended"))) }
         do throws(JSONRPCFailure) {
             return try await connection.request(method, params)
@@ -186,16 +181,16 @@ extension ACPDriver {
         }
     }
 
-    private func startFailure(_ what: String, _ failure: JSONRPCFailure) -> Stop {
-        if turn?.interrupted == true { return Stop(.cancelled, .cancelled, nil, clean: false) }
-        let message =
-            switch failure {
-            case .answered(let error) where error.code == JSONRPCError.authenticationRequired: authenticationMessage(error)
-            case .answered(let error): "the agent answered “\(what)” with an error: \(error.message)"
-            case .closed(.exited(let status)): "the agent's process ended at its start (\(status))"
-            case .closed(.broken(let reason)): "the agent did not start: \(reason)"
-            }
-        return Stop(.failed, .agentStart, message + lastWords, clean: false)
+    private func startFailure(_ what: String, _ failure: JSONRPCFailure) -> TurnStop {
+        if log.isInterrupted { return .cancelled(clean: false) }
+        switch failure {
+        case .answered(let error):
+            let isLogin = error.code == JSONRPCError.authenticationRequired
+            let message = isLogin ? authenticationMessage(error) : "the agent answered “\(what)” with an error: \(error.message)"
+            return TurnStop(.failed, .agentStart, message, clean: false)
+        case .closed(let closing):
+            return .endedAtStart(closing, lastWords: log.lastWords)
+        }
     }
 
     func authenticationMessage(_ error: JSONRPCError) -> String {

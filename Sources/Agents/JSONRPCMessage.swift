@@ -1,4 +1,3 @@
-import FoundationEssentials
 import SessionModel
 
 /// One message of JSON-RPC 2.0, as the other side sent it.
@@ -7,12 +6,8 @@ enum JSONRPCMessage: Sendable, Hashable {
     case notification(method: String, params: JSONValue)
     case response(id: JSONValue, Result<JSONValue, JSONRPCError>)
 
-    /// Nil for a line that is no such message. Bytes that are not UTF-8 are repaired.
-    init?(line: [UInt8]) {
-        // Noise is mostly not JSON at all: it should cost no more than a look.
-        guard line.first(where: { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\t") }) == UInt8(ascii: "{") else { return nil }
-        let text = String(decoding: line, as: UTF8.self)
-        guard let frame = try? JSON.decode(JSONValue.self, from: text) else { return nil }
+    /// Nil for a frame that is no such message.
+    init?(_ frame: JSONValue) {
         let params = frame["params"] ?? .null
         if let method = frame["method"]?.string {
             if let id = frame["id"] {
@@ -27,13 +22,6 @@ enum JSONRPCMessage: Sendable, Hashable {
         } else {
             return nil
         }
-    }
-
-    /// A line to send, with its newline.
-    static func line(_ frame: JSONValue) -> [UInt8] {
-        // A JSONValue has no number that JSON cannot write: they all come from JSON or from integers.
-        guard let data = try? JSON.encode(frame) else { preconditionFailure("a JSON value that is not JSON: \(frame)") }
-        return Array(data) + [UInt8(ascii: "\n")]
     }
 }
 

@@ -6,7 +6,7 @@ import Testing
 @Suite struct ACPTranslationTests {
     private var translation = ACPTranslation()
 
-    private mutating func feed(_ updates: String..., at milliseconds: Int64 = 0) throws -> [ACPTranslation.Output] {
+    private mutating func feed(_ updates: String..., at milliseconds: Int64 = 0) throws -> [TurnOutput] {
         try updates.flatMap {
             translation.update(try JSON.decode(JSONValue.self, from: $0), at: Timestamp(milliseconds: milliseconds))
         }
@@ -23,7 +23,7 @@ import Testing
             try feed(#"{"sessionUpdate":"plan","entries":[{"content":"x","status":"pending"}]}"#) == [
                 .event(.message(Message(text: "ab"))), .event(.plan(Plan(entries: [.init(content: "x", status: "pending")]))),
             ])
-        #expect(translation.lastMessage == "ab")
+        #expect(translation.assembly.lastMessage == "ab")
         #expect(translation.finish(at: Timestamp(milliseconds: 0)) == [])
     }
 
@@ -39,7 +39,7 @@ import Testing
         let outputs = try feed(
             chunk("a", kind: "agent_thought_chunk"), chunk("b", kind: "agent_thought_chunk"), chunk("c"))
         #expect(outputs == [.event(.thought(Thought(text: "ab"))), .delta("c")])
-        #expect(translation.lastMessage == nil)
+        #expect(translation.assembly.lastMessage == nil)
     }
 
     @Test mutating func metadataDoesNotCutAMessage() throws {
@@ -77,7 +77,7 @@ import Testing
                 """#, at: 350) == [.event(.toolResult(result))])
         // What comes after the result belongs to nothing.
         #expect(try feed(#"{"sessionUpdate":"tool_call_update","toolCallId":"c","status":"completed"}"#) == [])
-        #expect(translation.toolCalls == 1)
+        #expect(translation.assembly.toolCalls == 1)
     }
 
     @Test mutating func aToolCallIsRecordedAtLatestWhenItRuns() throws {
@@ -121,7 +121,7 @@ import Testing
         for number in 0..<3000 {
             recorded += try feed(#"{"sessionUpdate":"tool_call","toolCallId":"c\#(number)","title":"t"}"#).count
         }
-        #expect(recorded == 2 * (3000 - ACPTranslation.openCallsLimit))
+        #expect(recorded == 2 * (3000 - TurnAssembly.openCallsLimit))
     }
 
     @Test mutating func pathsInTheWorkingDirectoryAreShortened() throws {
@@ -145,22 +145,22 @@ import Testing
         #expect(translation.costSoFar == 1.75)
         // Counted from zero again.
         _ = try feed(#"{"sessionUpdate":"usage_update","used":1,"size":2,"cost":{"amount":0.5,"currency":"USD"}}"#)
-        #expect(translation.usage.costUSD == 0.5)
+        #expect(translation.assembly.usage.costUSD == 0.5)
     }
 
     @Test mutating func theCostOfAResumedConversationIsNotGuessed() throws {
         translation = ACPTranslation(costBefore: nil)
         _ = try feed(#"{"sessionUpdate":"usage_update","used":1,"size":2,"cost":{"amount":3,"currency":"USD"}}"#)
-        #expect(translation.usage.costUSD == nil)
+        #expect(translation.assembly.usage.costUSD == nil)
         _ = try feed(#"{"sessionUpdate":"usage_update","used":1,"size":2,"cost":{"amount":3.5,"currency":"USD"}}"#)
-        #expect(translation.usage.costUSD == 0.5)
+        #expect(translation.assembly.usage.costUSD == 0.5)
     }
 
     @Test mutating func tokensOfThePrompt() {
         translation.promptAnswered([
             "stopReason": "end_turn", "usage": ["inputTokens": 3, "outputTokens": 4, "cachedReadTokens": 2],
         ])
-        #expect(translation.usage == Usage(inputTokens: 3, outputTokens: 4, cachedInputTokens: 2))
+        #expect(translation.assembly.usage == Usage(inputTokens: 3, outputTokens: 4, cachedInputTokens: 2))
     }
 
     @Test mutating func aPermissionRequestShowsWhatItIsAbout() throws {

@@ -73,7 +73,7 @@ import Testing
 }
 
 @Suite struct JSONRPCMessageTests {
-    private func message(_ text: String) -> JSONRPCMessage? { JSONRPCMessage(line: Array(text.utf8)) }
+    private func message(_ text: String) -> JSONRPCMessage? { JSONLine.parse(Array(text.utf8)).flatMap(JSONRPCMessage.init) }
 
     @Test func requestsNotificationsAndResponses() {
         #expect(message(#"{"id":"a","method":"m","params":[1]}"#) == .request(id: "a", method: "m", params: [1]))
