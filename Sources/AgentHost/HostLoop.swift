@@ -213,9 +213,10 @@ final class HostLoop {
         switch result {
         case .nothing: return
         case .bytes(let bytes):
-            if stream == .errors { HostLog.write(bytes) }
+            if stream == .errors { HostLog.write(children[id]?.logged(bytes) ?? []) }
             if !abandoned { send(.data(id, stream, bytes)) }
         case .end:
+            if stream == .errors { HostLog.write(children[id]?.logged(nil) ?? []) }
             if !abandoned { send(.end(id, stream)) }
             forgetIfFinished(id)
         }

@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Processes
+import SessionModel
 
 /// The host's side of one process: its pipes, what waits to be written to it, and how much may be read from it.
 struct HostedChild {
@@ -15,6 +16,8 @@ struct HostedChild {
     /// Nobody reads the output any more: it is thrown away, so that the process does not block.
     var abandoned = false
 
+    /// What it prints to standard error, on its way to the host's log.
+    private var log: Redactor.Stream
     private var waiting: [UInt8] = []
     private var written = 0
     private var closeWhenWritten = false
@@ -23,6 +26,7 @@ struct HostedChild {
 
     /// Starts it in a session of its own.
     init(_ spec: ProcessSpec, marker: (name: String, value: String)) throws(SpawnError) {
+        log = Redactor(spec.secrets ?? []).stream()
         var pipes: [(read: Int32, write: Int32)] = []
         var ends: [Int32] = [0, 0]
         while pipes.count < 3, clinux_pipe(&ends) == 0 { pipes.append((ends[0], ends[1])) }
@@ -51,6 +55,9 @@ struct HostedChild {
     }
 
     var isFinished: Bool { exited && (abandoned || (output == nil && errors == nil)) }
+
+    /// What of these errors goes to the log now; the rest when they have ended.
+    mutating func logged(_ errors: [UInt8]?) -> [UInt8] { errors.map { log.feed($0) } ?? log.finish() }
 
     // MARK: Input
 

@@ -64,6 +64,8 @@ public struct ProcessSpec: Sendable, Hashable, Codable {
     public var environment: [String: String]
     /// An absolute path.
     public var directory: String
+    /// Values that the host takes out of what it writes to its own log.
+    public var secrets: [String]?
 
     public init(arguments: [String], environment: [String: String], directory: String) {
         self.arguments = arguments

@@ -29,14 +29,7 @@ extension ACPDriver {
     }
 
     private func start(in directory: String) async throws(TurnStop) {
-        let spec = ProcessSpec(
-            arguments: description.command, environment: environment.merging(description.env ?? [:]) { $1 }, directory: directory)
-        let process: any HostedProcess
-        do throws(HostError) {
-            process = try await host.start(spec)
-        } catch {
-            throw .notStarted(error)
-        }
+        let process = try await environment.start(description.command, in: directory, on: host)
         generation += 1
         let connection = JSONRPCConnection(process: process, peer: ACPPeer(driver: self, generation: generation))
         agent = RunningAgent(generation: generation, pid: process.pid, connection: connection)

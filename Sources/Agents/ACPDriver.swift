@@ -8,7 +8,7 @@ import SessionModel
 actor ACPDriver: AgentDriver {
     let description: AgentDescription
     let host: any ProcessHost
-    let environment: [String: String]
+    let environment: AgentEnvironment
     let digest: @Sendable () async -> String
 
     /// The agent's process, from its start until it has ended or is given up.
@@ -21,7 +21,7 @@ actor ACPDriver: AgentDriver {
     var questions = QuestionQueue<Question>()
 
     init(
-        description: AgentDescription, host: any ProcessHost, environment: [String: String],
+        description: AgentDescription, host: any ProcessHost, environment: AgentEnvironment,
         digest: @escaping @Sendable () async -> String
     ) {
         self.description = description

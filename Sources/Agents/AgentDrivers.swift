@@ -6,10 +6,10 @@ public enum AgentDrivers {
     /// - Parameters:
     ///   - description: the agent to run.
     ///   - host: where its processes run; the driver starts none by itself.
-    ///   - environment: what every process of the session gets; the description's own variables go before it.
+    ///   - environment: what the agent's process gets, its credentials among it.
     ///   - digest: a summary of what was done in the session so far, for an agent that has lost its conversation.
     public static func make(
-        description: AgentDescription, host: any ProcessHost, environment: [String: String],
+        description: AgentDescription, host: any ProcessHost, environment: AgentEnvironment,
         digest: @escaping @Sendable () async -> String
     ) -> any AgentDriver {
         switch description.driver {

@@ -21,8 +21,9 @@ final class TurnLog {
 
     private var held: [EventBody] = []
     private var heldOutput = OutputLog(limit: 64 << 10)
-    /// The end of what the process printed to standard error, at most 2 KiB.
+    /// The end of what the process printed to standard error.
     private var lastErrors: [UInt8] = []
+    private static let lastErrorsLimit = 2048
 
     var isInterrupted: Bool { turn?.interrupted == true }
 
@@ -92,7 +93,7 @@ final class TurnLog {
     // MARK: What the process prints
 
     nonisolated(nonsending) func printed(_ bytes: [UInt8], to stream: AgentOutput.Stream) async {
-        if stream == .stderr { lastErrors = Array((lastErrors + bytes).suffix(2048)) }
+        if stream == .stderr { lastErrors = Array((lastErrors + bytes).suffix(Self.lastErrorsLimit)) }
         if let reporter = turn?.reporter {
             for piece in turn?.output.add(bytes, to: stream) ?? [] { await reporter.record(.agentOutput(piece)) }
         } else {
@@ -115,7 +116,10 @@ final class TurnLog {
     /// The process has ended, or was given up.
     /// - Parameter events: what it did before, as far as it is not recorded.
     nonisolated(nonsending) func closed(_ closing: ConnectionClosing, after events: [EventBody] = []) async {
-        let lines = String(decoding: lastErrors, as: UTF8.self).split(whereSeparator: \.isNewline).suffix(5)
+        var lines = String(decoding: lastErrors, as: UTF8.self).split(whereSeparator: \.isNewline)
+        // Of a secret that was cut in two, the second half would not be known for one.
+        if lastErrors.count == Self.lastErrorsLimit, lines.count > 1 { lines.removeFirst() }
+        lines = lines.suffix(5)
         if turn != nil, !lines.isEmpty { lastWords = "; it printed last: \(lines.joined(separator: "\n"))" }
         lastErrors = []
         for event in events { await record(event) }

@@ -69,6 +69,12 @@ public struct AgentDescription: Sendable, Hashable, Codable {
                 return "agent.\(field) has a variable named “\(name)”"
             }
         }
+        for (name, path) in (credentials?.env ?? [:]).sorted(by: { $0.key < $1.key }) {
+            if !path.hasPrefix("/") || path.contains("\0") {
+                return "agent.credentials.env.\(name) must be the absolute path of a file that holds the value"
+            }
+            if env?[name] != nil { return "agent.env and agent.credentials.env both have \(name): choose one" }
+        }
         for (name, server) in (mcpServers ?? [:]).sorted(by: { $0.key < $1.key }) {
             if (server.command == nil) == (server.url == nil) {
                 return "agent.mcpServers.\(name) must have either a command or a url"

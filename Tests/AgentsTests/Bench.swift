@@ -22,14 +22,20 @@ final class Bench: Sendable {
         _ command: [String]? = nil, permissions: AgentDescription.Permissions? = nil, mode: String? = nil,
         startTimeout: TimeSpan? = nil
     ) -> any AgentDriver {
-        AgentDrivers.make(
-            description: AgentDescription(
+        driver(
+            AgentDescription(
                 driver: .acp, command: command ?? [Products.path("holdfast-demo-agent")], permissions: permissions, mode: mode,
-                startTimeout: startTimeout),
-            host: host,
-            environment: [
-                "PATH": "/usr/bin:/bin", "HOLDFAST_AGENT_STATE": root + "/demo", "SWIFT_BACKTRACE": "enable=no",
-            ],
+                startTimeout: startTimeout))
+    }
+
+    func driver(
+        _ description: AgentDescription, learn: @escaping @Sendable ([String]) -> Void = { _ in }
+    ) -> any AgentDriver {
+        AgentDrivers.make(
+            description: description, host: host,
+            environment: AgentEnvironment(
+                ["PATH": "/usr/bin:/bin", "HOLDFAST_AGENT_STATE": root + "/demo", "SWIFT_BACKTRACE": "enable=no"],
+                for: description, learn: learn),
             digest: { "the digest" })
     }
 

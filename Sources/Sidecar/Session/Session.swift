@@ -16,6 +16,7 @@ public actor Session {
     public nonisolated let journal: Journal
     nonisolated let options: SessionOptions
     nonisolated let deltas = LiveDeltas()
+    nonisolated let secrets: KnownSecrets
     nonisolated let startedAt: Timestamp
     private let logger: Logger
     private let host: CurrentHost
@@ -59,15 +60,20 @@ public actor Session {
         self.journal = journal
         self.queue = queue
 
-        let host = CurrentHost()
+        let secrets = KnownSecrets(options.secrets)
+        self.secrets = secrets
+        let host = CurrentHost(secrets: secrets)
         self.host = host
         workspace = Workspace(options.workspace, directory: options.directory, host: host, environment: options.environment)
         let recent = queue.recent
         driver = options.agent.map {
-            AgentDrivers.make(
-                description: $0, host: host,
-                environment: options.environment.merging(["HOLDFAST_AGENT_STATE": options.state + "/agent"]) { $1 },
-                digest: { Digest.text(of: recent) })
+            let environment = AgentEnvironment(
+                options.environment.merging(["HOLDFAST_AGENT_STATE": options.state + "/agent"]) { $1 }, for: $0,
+                learn: { secrets.learn($0) })
+            // What the set-up command prints comes before the agent's start. A missing one is the first turn's trouble.
+            _ = try? environment.read()
+            return AgentDrivers.make(
+                description: $0, host: host, environment: environment, digest: { Digest.text(of: recent) })
         }
     }
 
@@ -92,6 +98,7 @@ public actor Session {
     @discardableResult
     private func handle(_ input: TurnQueue.Input) -> (reply: TurnQueue.Reply?, sequence: UInt64) {
         let now = Timestamp.now
+        let input = redacted(input)
         var reply: TurnQueue.Reply?
         var later: [TurnQueue.Effect] = []
         for effect in queue.handle(input, at: now) {
@@ -110,6 +117,17 @@ public actor Session {
         signal.change()
         schedule()
         return (reply, sequence)
+    }
+
+    /// What comes from the agent and its host, without secrets.
+    private func redacted(_ input: TurnQueue.Input) -> TurnQueue.Input {
+        let redact = secrets.redactor
+        return switch input {
+        case .hostLost(let reason): .hostLost(reason: redact(reason))
+        case .ask(let turn, let request): .ask(turn, redact(request))
+        case .finished(let turn, let end, let clean): .finished(turn, redact(end), clean: clean)
+        default: input
+        }
     }
 
     private func schedule() {
@@ -181,7 +199,8 @@ public actor Session {
                 }
             }
             if left.isEmpty { return }
-            let names = left.prefix(10).map { "\($0.command.prefix(bytes: 80)) (\($0.pid))" }.joined(separator: ", ")
+            let names = left.prefix(10).map { "\(secrets.redactor($0.command).prefix(bytes: 80)) (\($0.pid))" }
+                .joined(separator: ", ")
             logger.error(
                 "processes of an earlier incarnation cannot be ended; nothing is dispatched before",
                 metadata: ["left": "\(names)"])
@@ -191,7 +210,8 @@ public actor Session {
     /// Ends every process, and reports when none is alive. Where the host cannot, the host itself is ended.
     private func endProcesses(_ reason: String) async {
         if let running = try? await host.processes(), !running.isEmpty {
-            let names = running.prefix(10).map { "\($0.command.prefix(bytes: 80)) (\($0.pid))" }.joined(separator: ", ")
+            let names = running.prefix(10).map { "\(secrets.redactor($0.command).prefix(bytes: 80)) (\($0.pid))" }
+                .joined(separator: ", ")
             record(.agentReleased(Reason("\(reason); ended: \(names)")), turn: nil)
         }
         do {
@@ -230,6 +250,7 @@ public actor Session {
                         conversation: queue.conversation, inputTimeout: queue.limits.inputTimeout),
                     reporting: reporter)
                 driverTurn = nil
+                await reporter.finish()
                 if !outcome.clean, outcome.end.state != .succeeded, hostLink.map({ $0.lost != nil }) ?? true {
                     // The driver saw the agent end; it ended with its host.
                     outcome.end.state = .interrupted
@@ -268,6 +289,7 @@ public actor Session {
     @discardableResult
     private func record(_ body: EventBody, turn: TurnID?) -> UInt64 {
         let now = Timestamp.now
+        let body = secrets.redactor(body)
         queue.apply(body, turn: turn, at: now)
         let sequence = journal.append(body, turn: turn, at: now)
         journal.rotateIfNeeded(at: now) { queue.checkpoint }

@@ -39,6 +39,12 @@ public struct SessionOptions: Sendable {
     /// By this entry of their environment the processes of a session are found when everything that knew them is dead.
     var marker: String { "HOLDFAST_STATE=\(state)" }
 
+    /// What is to be redacted, credentials' files aside.
+    var secrets: [String] {
+        Secrets.values(ofEnvironment: environment) + (agent.map(Secrets.values) ?? [])
+            + (workspace.repository.flatMap(Secrets.password).map { [$0] } ?? [])
+    }
+
     /// What the agent, git and the set-up command get of this process's own environment: all but what is Holdfast's.
     var environment: [String: String] {
         var variables: [String: String] = [:]

@@ -1,0 +1,87 @@
+import AgentHost
+import FoundationEssentials
+import Glibc
+public import SessionModel
+
+/// The environment of an agent's process: made anew whenever one starts, so that a rotated credential is taken up then.
+public struct AgentEnvironment: Sendable {
+    /// A credential that cannot be read: why, and what to do.
+    public struct MissingCredential: Error, Sendable, Hashable {
+        public var message: String
+    }
+
+    /// A longer value cannot be passed to a process.
+    static let credentialLimit = 96 << 10
+
+    private let variables: [String: String]
+    private let credentials: [String: String]
+    private let learn: @Sendable ([String]) -> Void
+
+    /// - Parameters:
+    ///   - base: what every process of the session gets; the description's own variables go before it.
+    ///   - learn: told the values of the credentials before any process gets them, so that they are redacted.
+    public init(
+        _ base: [String: String], for description: AgentDescription,
+        learn: @escaping @Sendable ([String]) -> Void = { _ in }
+    ) {
+        variables = base.merging(description.env ?? [:]) { $1 }
+        credentials = description.credentials?.env ?? [:]
+        self.learn = learn
+    }
+
+    /// The environment for a process that starts now. Drivers keep it nowhere.
+    public func read() throws(MissingCredential) -> [String: String] {
+        var environment = variables
+        var values: [String] = []
+        defer { learn(values) }
+        for (name, path) in credentials.sorted(by: { $0.key < $1.key }) {
+            let value = try Self.value(of: name, path)
+            values.append(value)
+            environment[name] = value
+        }
+        return environment
+    }
+
+    /// Starts an agent's process in it.
+    /// - Parameter own: variables of the driver's own, which go before all others.
+    func start(
+        _ arguments: [String], own: [String: String] = [:], in directory: String, on host: any ProcessHost
+    ) async throws(TurnStop) -> any HostedProcess {
+        let environment: [String: String]
+        do throws(MissingCredential) {
+            environment = try read().merging(own) { $1 }
+        } catch {
+            throw TurnStop(.failed, .agentStart, error.message, clean: true)
+        }
+        do throws(HostError) {
+            return try await host.start(ProcessSpec(arguments: arguments, environment: environment, directory: directory))
+        } catch {
+            throw .notStarted(error)
+        }
+    }
+
+    private static func value(of name: String, _ path: String) throws(MissingCredential) -> String {
+        func failure(_ why: String) -> MissingCredential {
+            MissingCredential(
+                message:
+                    "the credential \(name) cannot be read from \(path): \(why). Put the value there, or name another file in the worker's credentials.env; the next turn reads it again"
+            )
+        }
+        var status = stat()
+        guard stat(path, &status) == 0 else { throw failure(String(cString: strerror(errno))) }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw failure("it is not a regular file") }
+        guard status.st_size <= credentialLimit else {
+            throw failure("it has \(status.st_size) bytes, and \(credentialLimit) are the most that a variable takes")
+        }
+        guard let data = try? Data(contentsOf: URL(filePath: path)) else {
+            throw failure(access(path, R_OK) == 0 ? "reading it failed" : String(cString: strerror(errno)))
+        }
+        guard var text = String(validating: data, as: UTF8.self), !text.utf8.contains(0) else {
+            throw failure("it does not hold text")
+        }
+        // As editors and `echo` leave it.
+        while text.last?.isNewline == true { text.removeLast() }
+        guard !text.isEmpty else { throw failure("it is empty") }
+        return text
+    }
+}
