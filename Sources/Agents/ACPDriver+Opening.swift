@@ -31,7 +31,8 @@ extension ACPDriver {
     private func start(in directory: String) async throws(TurnStop) {
         let process = try await environment.start(description.command, in: directory, on: host)
         generation += 1
-        let connection = JSONRPCConnection(process: process, peer: ACPPeer(driver: self, generation: generation))
+        let connection = JSONRPCConnection(
+            process: process, peer: ACPPeer(driver: self, generation: generation), frames: log.frames)
         agent = RunningAgent(generation: generation, pid: process.pid, connection: connection)
         await connection.start()
         if log.isInterrupted { throw .cancelled(clean: false) }

@@ -35,11 +35,14 @@ public struct AgentPrompt: Sendable, Hashable {
     public var conversation: String?
     /// When a question to a person that is asked now would be refused.
     public var inputTimeout: TimeSpan
+    /// Every frame of the agent's protocol is recorded.
+    public var raw: Bool
 
     public init(
         turn: TurnID, text: String, model: String? = nil, effort: String? = nil, directory: String, conversation: String? = nil,
-        inputTimeout: TimeSpan = .hours(1)
+        inputTimeout: TimeSpan = .hours(1), raw: Bool = false
     ) {
+        self.raw = raw
         self.turn = turn
         self.text = text
         self.model = model

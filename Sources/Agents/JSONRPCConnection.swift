@@ -36,8 +36,8 @@ actor JSONRPCConnection {
     private var following: [String: [UInt8]] = [:]
     private var closing: ConnectionClosing?
 
-    init(process: any HostedProcess, peer: any JSONRPCPeer) {
-        lines = LineConnection(process)
+    init(process: any HostedProcess, peer: any JSONRPCPeer, frames: FrameTap) {
+        lines = LineConnection(process, frames: frames)
         self.peer = peer
     }
 
@@ -50,10 +50,11 @@ actor JSONRPCConnection {
         lastID += 1
         let id = lastID
         let line = JSONLine.encode(["jsonrpc": "2.0", "id": .integer(id), "method": .string(method), "params": params])
-        let next = following.removeValue(forKey: method) ?? []
+        let next = following.removeValue(forKey: method)
         return try await withCheckedContinuation { continuation in
             waiting[id] = Waiting(method: method, continuation: continuation)
-            lines.send(line + next)
+            lines.send(line)
+            if let next { lines.send(next) }
         }.get()
     }
 

@@ -30,6 +30,7 @@ actor LineConnection {
     private static let outboxLimit = 64 << 20
 
     private let process: any HostedProcess
+    private let frames: FrameTap
     private let lines: AsyncStream<[UInt8]>
     private let outbox: AsyncStream<[UInt8]>.Continuation
     private let queuedBytes = NIOLockedValueBox(0)
@@ -40,8 +41,9 @@ actor LineConnection {
     private var progress = 0
     private var handling = 0
 
-    init(_ process: any HostedProcess) {
+    init(_ process: any HostedProcess, frames: FrameTap) {
         self.process = process
+        self.frames = frames
         (lines, outbox) = AsyncStream.makeStream(of: [UInt8].self)
     }
 
@@ -58,6 +60,7 @@ actor LineConnection {
 
     /// Sends a line, which has its newline, and does not wait: lines leave in the order of the calls, as the process reads them.
     nonisolated func send(_ line: [UInt8]) {
+        frames.note(.sent, line)
         guard case .enqueued = outbox.yield(line) else { return }
         let waiting = queuedBytes.withLockedValue { bytes in
             bytes += line.count
@@ -145,6 +148,7 @@ actor LineConnection {
             case .whole(let bytes):
                 if let frame = JSONLine.parse(bytes) {
                     await flush(&noise)
+                    frames.note(.received, bytes)
                     if await peer?.received(frame) == true { continue }
                 }
                 if !bytes.isEmpty { noise += bytes + [UInt8(ascii: "\n")] }

@@ -16,6 +16,8 @@ final class TurnLog {
     }
 
     private(set) var turn: Running?
+    /// Every connection of the driver is to be made with it.
+    let frames = FrameTap()
     /// What the process printed last, when it ended during this turn; begins with a semicolon.
     private(set) var lastWords = ""
 
@@ -37,6 +39,7 @@ final class TurnLog {
         precondition(turn == nil, "two turns at once")
         turn = Running(id: prompt.turn, reporter: reporter, inputTimeout: prompt.inputTimeout)
         lastWords = ""
+        frames.begin(prompt.raw)
         let before = held + heldOutput.dropped.map { .agentOutput($0) }
         held = []
         heldOutput = OutputLog(limit: heldOutput.limit)
@@ -55,7 +58,8 @@ final class TurnLog {
     nonisolated(nonsending) func end(_ stop: TurnStop, recording events: [EventBody], results: TurnResults) async -> TurnOutcome {
         guard let ended = turn else { preconditionFailure("a turn that ended twice") }
         turn = nil
-        for event in events + ended.output.dropped.map({ .agentOutput($0) }) { await ended.reporter.record(event) }
+        let frames = frames.end().map { EventBody.agentFrame($0) }
+        for event in frames + events + ended.output.dropped.map({ .agentOutput($0) }) { await ended.reporter.record(event) }
         return TurnOutcome(
             TurnEnded(state: stop.state, reason: stop.reason, message: stop.message, results: results), clean: stop.clean)
     }
@@ -64,12 +68,18 @@ final class TurnLog {
 
     /// Records something: in the turn that runs, or at the beginning of the next.
     nonisolated(nonsending) func record(_ body: EventBody) async {
-        if let turn { await turn.reporter.record(body) } else if held.count < 100 { held.append(body) }
+        if let turn {
+            await recordFrames()
+            await turn.reporter.record(body)
+        } else if held.count < 100 {
+            held.append(body)
+        }
     }
 
     /// Records what the agent did in the turn that runs.
     nonisolated(nonsending) func report(_ outputs: [TurnOutput]) async {
         guard let reporter = turn?.reporter else { return }
+        await recordFrames()
         for output in outputs {
             switch output {
             case .event(let event): await reporter.record(event)
@@ -78,9 +88,14 @@ final class TurnLog {
         }
     }
 
+    private nonisolated(nonsending) func recordFrames() async {
+        for frame in frames.take() { await turn?.reporter.record(.agentFrame(frame)) }
+    }
+
     /// Records what must be on disk before the prompt may leave.
     nonisolated(nonsending) func keep(_ event: EventBody) async throws(TurnStop) {
         guard let turn else { return }
+        await recordFrames()
         do throws(Problem) {
             try await turn.reporter.recordDurably(event)
         } catch {

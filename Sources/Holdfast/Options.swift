@@ -37,6 +37,15 @@ enum Reading {
         return turn
     }
 
+    static func onInterrupt(_ text: String) throws -> OnInterrupt {
+        let word = text.lowercased()
+        guard let value = OnInterrupt(word.prefix(1).uppercased() + word.dropFirst()) else {
+            throw ValidationError(
+                "write fail, retry, retry:N, continue or continue:N, with N of 1 to \(OnInterrupt.maxTimes)")
+        }
+        return value
+    }
+
     /// One of an enumeration's words, in any case.
     static func word<Value: RawRepresentable<String> & CaseIterable>(_ text: String) throws -> Value {
         if let value = Value.allCases.first(where: { $0.rawValue.lowercased() == text.lowercased() }) { return value }

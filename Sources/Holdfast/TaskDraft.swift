@@ -44,6 +44,15 @@ struct TaskOptions: ParsableArguments, Sendable {
     @Option(help: ArgumentHelp("Which earlier Tasks `--when-busy supersede` takes the place of.", valueName: "key"))
     var supersedeKey: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "What becomes of it when it is cut off: it fails (the default), its prompt is sent again, or the agent is told to go on.",
+            valueName: "Fail|Retry:N|Continue:N"), transform: Reading.onInterrupt)
+    var onInterrupt: OnInterrupt?
+
+    @Flag(help: "Record every frame of the agent's protocol; see them with `holdfast transcript --raw`.")
+    var raw = false
+
     @Option(help: "For a new session: after how long without work it sleeps or ends.", transform: Reading.span)
     var idleTimeout: TimeSpan?
 
@@ -92,7 +101,7 @@ struct TaskDraft: Sendable, Hashable {
         }
         let turn = TurnSpec(
             timeout: options.timeout, whenBusy: options.whenBusy, supersedeKey: options.supersedeKey, model: options.model,
-            effort: options.effort)
+            effort: options.effort, onInterrupt: options.onInterrupt, raw: options.raw ? true : nil)
         if turn != TurnSpec() { spec.turn = turn }
         var lifetime = Lifetime()
         lifetime.idleTimeout = options.idleTimeout

@@ -10,10 +10,10 @@ actor TranscriptView {
     private let pattern: Regex<AnyRegexOutput>?
     private var renderer: TranscriptRenderer
     /// Without colours and line breaks, for `--grep`.
-    private var plain = TranscriptRenderer()
+    private var plain: TranscriptRenderer
 
     /// - Parameter grep: show only the events whose text this regular expression matches.
-    init(_ console: Console, format: TranscriptFormat, grep: String? = nil) throws(Failure) {
+    init(_ console: Console, format: TranscriptFormat, grep: String? = nil, showsFrames: Bool = false) throws(Failure) {
         self.console = console
         self.format = format
         do {
@@ -22,7 +22,9 @@ actor TranscriptView {
             throw Failure(.usage, "--grep “\(grep ?? "")” is not a regular expression: \(error)")
         }
         renderer = TranscriptRenderer(
-            format: format == .markdown ? .markdown : .text, color: console.hasColor, width: console.width)
+            format: format == .markdown ? .markdown : .text, color: console.hasColor, width: console.width,
+            showsFrames: showsFrames)
+        plain = TranscriptRenderer(showsFrames: showsFrames)
     }
 
     func show(_ line: TranscriptLine, raw: String) {

@@ -180,6 +180,55 @@ extension TranscriptReader {
     public static func turn(
         _ id: TurnID, state: String, upTo end: UInt64, files: any FileLayer = PosixFileLayer()
     ) throws(FileError) -> Turn? {
+        guard let reader = try reader(from: id, state: state, files: files) else { return nil }
+        var queue = TurnQueue()
+        while true {
+            let items = try reader.next(upTo: end)
+            if items.isEmpty { return queue.turn(id) }
+            for case .event(let line) in items where line.turn == id && line.type.hasPrefix("turn.") {
+                guard let event = try? line.event() else { continue }
+                queue.apply(event)
+                if line.type == "turn.ended" { return queue.turn(id) }
+            }
+        }
+    }
+
+    /// The tool call that a turn has begun last, and how it ended.
+    public struct LastToolCall: Sendable, Hashable {
+        public var call: ToolCall
+        /// Nil while it has no result.
+        public var status: String?
+
+        public init(call: ToolCall, status: String?) {
+            self.call = call
+            self.status = status
+        }
+    }
+
+    /// - Parameter end: the last sequence number that may be shown.
+    /// - Returns: nil when the turn has made no tool call.
+    public static func lastToolCall(
+        of id: TurnID, state: String, upTo end: UInt64, files: any FileLayer = PosixFileLayer()
+    ) throws(FileError) -> LastToolCall? {
+        guard let reader = try reader(from: id, state: state, files: files) else { return nil }
+        var last: LastToolCall?
+        while true {
+            let items = try reader.next(upTo: end)
+            if items.isEmpty { return last }
+            for case .event(let line) in items where line.turn == id && line.type.hasPrefix("tool.") {
+                switch (try? line.event())?.body {
+                case .toolCall(let call): last = LastToolCall(call: call, status: nil)
+                case .toolResult(let result) where result.id == last?.call.id: last?.status = result.status
+                default: break
+                }
+            }
+        }
+    }
+
+    /// A reader that begins before the turn was accepted; nil without any segment.
+    private static func reader(
+        from id: TurnID, state: String, files: any FileLayer
+    ) throws(FileError) -> TranscriptReader? {
         let directory = state + "/transcript"
         var candidates = try segments(directory, files)
         // The last segment that begins before the turn was accepted.
@@ -191,17 +240,6 @@ extension TranscriptReader {
             }
             candidates = Array(header.segment.lastTurn < id.ordinal ? candidates[middle...] : candidates[..<middle])
         }
-        guard let first = candidates.first else { return nil }
-        let reader = TranscriptReader(state: state, after: first - 1, files: files)
-        var queue = TurnQueue()
-        while true {
-            let items = try reader.next(upTo: end)
-            if items.isEmpty { return queue.turn(id) }
-            for case .event(let line) in items where line.turn == id && line.type.hasPrefix("turn.") {
-                guard let event = try? line.event() else { continue }
-                queue.apply(event)
-                if line.type == "turn.ended" { return queue.turn(id) }
-            }
-        }
+        return candidates.first.map { TranscriptReader(state: state, after: $0 - 1, files: files) }
     }
 }

@@ -14,17 +14,22 @@ public struct TranscriptRenderer: Sendable {
     private var text: TextRenderer
     private var markdown: MarkdownRenderer
     private let format: Format
+    private let showsFrames: Bool
 
-    /// - Parameter width: the terminal's columns; 0 when there is no terminal: then no line is broken or cut for its sake.
-    public init(format: Format = .text, color: Bool = false, width: Int = 0) {
+    /// - Parameters:
+    ///   - width: the terminal's columns; 0 when there is no terminal: then no line is broken or cut for its sake.
+    ///   - showsFrames: show the frames of the agent's protocol, where they were recorded.
+    public init(format: Format = .text, color: Bool = false, width: Int = 0, showsFrames: Bool = false) {
         self.format = format
+        self.showsFrames = showsFrames
         text = TextRenderer(color: color, width: width)
         markdown = MarkdownRenderer()
     }
 
     /// Whole lines, or nothing for an event that says nothing to people.
     public mutating func render(_ event: Event) -> String {
-        switch format {
+        if case .agentFrame = event.body, !showsFrames { return "" }
+        return switch format {
         case .text: text.render(event)
         case .markdown: markdown.render(event)
         }
@@ -86,6 +91,13 @@ enum Sentence {
         case .keepAlive(let data): "kept alive until \(Wording.clock(data.until))"
         case .journalGap(let data):
             "events \(data.from) to \(data.to) are damaged (\(data.reason)); their bytes are in \(data.file)"
+        case .turnPrompted(let data): "the agent is told: \(data.text)"
+        case .turnInterrupted(let data):
+            "attempt \(data.attempt) was cut off (\(data.reason.rawValue))\(data.message.map { ": \($0)" } ?? ""); "
+                + (data.next == .retry ? "the prompt is sent again" : "the agent is told to go on")
+        case .agentFrame(let data):
+            "\(data.direction == .sent ? "→" : "←") \(data.text)\(data.bytes.map { " … (\($0) bytes)" } ?? "")"
+                + "\(data.dropped.map { "\($0) more frames were left out" } ?? "")"
         case .inputAnswered(let data):
             switch data.by {
             case .person: "answered: \(data.option ?? "refused")\(data.text.map { " “\($0)”" } ?? "")"
@@ -113,7 +125,7 @@ enum Sentence {
 
     static func isBad(_ body: EventBody) -> Bool {
         switch body {
-        case .journalGap, .hostLost, .error: true
+        case .journalGap, .hostLost, .turnInterrupted, .error: true
         case .workspaceStep(let step): step.step == .failed || step.step == .diverged
         default: false
         }

@@ -29,6 +29,8 @@ public enum EventBody: Sendable, Hashable {
     // Turns: the queue is a fold over these.
     case turnQueued(TurnQueued)
     case turnDispatched
+    case turnPrompted(TurnPrompted)
+    case turnInterrupted(Interruption)
     case inputRequested(InputRequest)
     case inputAnswered(InputAnswered)
     case cancelRequested(CancelRequested)
@@ -41,6 +43,7 @@ public enum EventBody: Sendable, Hashable {
     case agentExited(Reason)
     case agentReleased(Reason)
     case agentOutput(AgentOutput)
+    case agentFrame(AgentFrame)
     case conversationStarted(Conversation)
     case conversationResumed(Conversation)
     case conversationReseeded(Conversation)
@@ -109,6 +112,12 @@ public struct TurnQueued: Sendable, Hashable, Codable {
     }
 }
 
+/// What the agent is given when that is not just the turn's prompt.
+public struct TurnPrompted: Sendable, Hashable, Codable {
+    public var text: String
+    public init(text: String) { self.text = text }
+}
+
 public struct InputAnswered: Sendable, Hashable, Codable {
     public enum By: String, Sendable, Hashable, Codable { case person, deadline, cancellation }
     public var request: String
@@ -175,6 +184,25 @@ public struct AgentOutput: Sendable, Hashable, Codable {
     public init(stream: Stream, text: String, dropped: Int64? = nil) {
         self.stream = stream
         self.text = text
+        self.dropped = dropped
+    }
+}
+
+/// A frame of the agent's protocol as it was, for debugging: recorded only on request.
+public struct AgentFrame: Sendable, Hashable, Codable {
+    public enum Direction: String, Sendable, Hashable, Codable { case sent, received }
+    /// As the sidecar sees it.
+    public var direction: Direction
+    /// Without its newline, cut to 64 KiB.
+    public var text: String
+    /// The frame's length, where it was cut.
+    public var bytes: Int?
+    /// Frames that were left out after this because there were too many.
+    public var dropped: Int?
+    public init(direction: Direction, text: String, bytes: Int? = nil, dropped: Int? = nil) {
+        self.direction = direction
+        self.text = text
+        self.bytes = bytes
         self.dropped = dropped
     }
 }

@@ -11,6 +11,8 @@ extension EventBody {
         case .journalGap: "journal.gap"
         case .turnQueued: "turn.queued"
         case .turnDispatched: "turn.dispatched"
+        case .turnPrompted: "turn.prompted"
+        case .turnInterrupted: "turn.interrupted"
         case .inputRequested: "turn.inputRequested"
         case .inputAnswered: "turn.inputAnswered"
         case .cancelRequested: "turn.cancelRequested"
@@ -21,6 +23,7 @@ extension EventBody {
         case .agentExited: "agent.exited"
         case .agentReleased: "agent.released"
         case .agentOutput: "agent.output"
+        case .agentFrame: "agent.frame"
         case .conversationStarted: "conversation.started"
         case .conversationResumed: "conversation.resumed"
         case .conversationReseeded: "conversation.reseeded"
@@ -51,6 +54,8 @@ extension EventBody {
         case .keepAlive(let data): data
         case .journalGap(let data): data
         case .turnQueued(let data): data
+        case .turnPrompted(let data): data
+        case .turnInterrupted(let data): data
         case .inputRequested(let data): data
         case .inputAnswered(let data): data
         case .cancelRequested(let data): data
@@ -61,6 +66,7 @@ extension EventBody {
         case .agentExited(let data): data
         case .agentReleased(let data): data
         case .agentOutput(let data): data
+        case .agentFrame(let data): data
         case .conversationStarted(let data): data
         case .conversationResumed(let data): data
         case .conversationReseeded(let data): data
@@ -92,6 +98,8 @@ extension EventBody {
         case "journal.gap": self = .journalGap(try .init(from: decoder))
         case "turn.queued": self = .turnQueued(try .init(from: decoder))
         case "turn.dispatched": self = .turnDispatched
+        case "turn.prompted": self = .turnPrompted(try .init(from: decoder))
+        case "turn.interrupted": self = .turnInterrupted(try .init(from: decoder))
         case "turn.inputRequested": self = .inputRequested(try .init(from: decoder))
         case "turn.inputAnswered": self = .inputAnswered(try .init(from: decoder))
         case "turn.cancelRequested": self = .cancelRequested(try .init(from: decoder))
@@ -102,6 +110,7 @@ extension EventBody {
         case "agent.exited": self = .agentExited(try .init(from: decoder))
         case "agent.released": self = .agentReleased(try .init(from: decoder))
         case "agent.output": self = .agentOutput(try .init(from: decoder))
+        case "agent.frame": self = .agentFrame(try .init(from: decoder))
         case "conversation.started": self = .conversationStarted(try .init(from: decoder))
         case "conversation.resumed": self = .conversationResumed(try .init(from: decoder))
         case "conversation.reseeded": self = .conversationReseeded(try .init(from: decoder))

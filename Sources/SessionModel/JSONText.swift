@@ -37,7 +37,8 @@ struct JSONText {
         data.append(contentsOf: String(value).utf8)
     }
 
-    mutating func member(_ name: StaticString, _ value: Bool) {
+    mutating func member(_ name: StaticString, _ value: Bool?) {
+        guard let value else { return }
         self.name(name)
         data.append(contentsOf: (value ? "true" : "false").utf8)
     }
@@ -92,7 +93,9 @@ extension TurnQueued {
             text.object("request") { text in
                 text.member("effort", request.effort)
                 text.member("model", request.model)
+                text.member("onInterrupt", request.onInterrupt)
                 text.member("prompt", request.prompt)
+                text.member("raw", request.raw)
                 text.member("supersedeKey", request.supersedeKey)
                 text.member("timeout", request.timeout)
                 text.member("whenBusy", request.whenBusy?.rawValue)
@@ -105,9 +108,10 @@ extension TurnQueued {
 extension Turn {
     /// What ``JSON/encode(_:)`` gives, sooner for a turn that the agent has not worked on.
     public func json() throws -> Data {
-        guard input == nil, results == nil else { return try JSON.encode(self) }
+        guard input == nil, results == nil, interruption == nil, notices == nil else { return try JSON.encode(self) }
         var text = JSONText(capacity: prompt.utf8.count + 512)
         text.object { text in
+            text.member("attempts", attempts)
             text.member("cancelRequested", cancelRequested)
             text.member("createdAt", createdAt)
             text.member("cursor", cursor)
@@ -116,9 +120,11 @@ extension Turn {
             text.member("id", id)
             text.member("message", message)
             text.member("model", model)
+            text.member("onInterrupt", onInterrupt)
             text.member("position", position)
             text.member("prompt", prompt)
             text.member("promptBytes", promptBytes)
+            text.member("raw", raw)
             text.member("reason", reason?.rawValue)
             text.member("startedAt", startedAt)
             text.member("state", state.rawValue)

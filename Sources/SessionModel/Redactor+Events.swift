@@ -6,6 +6,13 @@ extension Redactor {
         case .sessionOpened, .sessionDraining, .sessionDrained, .keepAlive, .journalGap, .turnQueued, .turnDispatched,
             .inputAnswered, .cancelRequested, .hostConnected, .agentStarted, .usage:
             body
+        case .turnPrompted(let prompted): .turnPrompted(TurnPrompted(text: self(prompted.text)))
+        case .turnInterrupted(var interruption):
+            .turnInterrupted(
+                {
+                    interruption.message = interruption.message.map { self($0) }
+                    return interruption
+                }())
         case .inputRequested(let request): .inputRequested(self(request))
         case .turnEnded(let end): .turnEnded(self(end))
         case .hostLost(let reason): .hostLost(self(reason))
@@ -13,6 +20,10 @@ extension Redactor {
         case .agentReleased(let reason): .agentReleased(self(reason))
         case .agentOutput(let output):
             .agentOutput(AgentOutput(stream: output.stream, text: self(output.text), dropped: output.dropped))
+        case .agentFrame(let frame):
+            .agentFrame(
+                AgentFrame(
+                    direction: frame.direction, text: self(frame.text), bytes: frame.bytes, dropped: frame.dropped))
         case .conversationStarted(let conversation): .conversationStarted(self(conversation))
         case .conversationResumed(let conversation): .conversationResumed(self(conversation))
         case .conversationReseeded(let conversation): .conversationReseeded(self(conversation))

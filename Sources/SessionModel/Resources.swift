@@ -98,11 +98,15 @@ public struct TurnSpec: Sendable, Hashable, Codable {
     public var supersedeKey: String?
     public var model: String?
     public var effort: String?
+    public var onInterrupt: OnInterrupt?
+    public var raw: Bool?
 
     public init(
         timeout: TimeSpan? = nil, whenBusy: WhenBusy? = nil, supersedeKey: String? = nil, model: String? = nil,
-        effort: String? = nil
+        effort: String? = nil, onInterrupt: OnInterrupt? = nil, raw: Bool? = nil
     ) {
+        self.onInterrupt = onInterrupt
+        self.raw = raw
         self.timeout = timeout
         self.whenBusy = whenBusy
         self.supersedeKey = supersedeKey
@@ -185,6 +189,10 @@ public struct TaskStatus: Sendable, Hashable, Codable {
     public var reason: EndReason?
     /// Why it waits, or how it ended, as a sentence.
     public var message: String?
+    /// What its user should know although it may have succeeded, each as a sentence.
+    public var notices: [String]?
+    /// How often its turn was handed to the agent.
+    public var attempts: Int?
     /// 1 for the next to run in its session.
     public var position: Int?
     public var results: TurnResults?

@@ -67,11 +67,17 @@ public struct TurnRequest: Sendable, Hashable, Codable {
     public var timeout: TimeSpan?
     public var model: String?
     public var effort: String?
+    /// Default `Fail`.
+    public var onInterrupt: OnInterrupt?
+    /// True records every frame of the agent's protocol, for debugging.
+    public var raw: Bool?
 
     public init(
         prompt: String, whenBusy: WhenBusy? = nil, supersedeKey: String? = nil, timeout: TimeSpan? = nil, model: String? = nil,
-        effort: String? = nil
+        effort: String? = nil, onInterrupt: OnInterrupt? = nil, raw: Bool? = nil
     ) {
+        self.onInterrupt = onInterrupt
+        self.raw = raw
         self.prompt = prompt
         self.whenBusy = whenBusy
         self.supersedeKey = supersedeKey
@@ -243,6 +249,27 @@ public struct InputAnswer: Sendable, Hashable, Codable {
     }
 }
 
+/// How a turn was cut off that is taken up again: see ``OnInterrupt``.
+public struct Interruption: Sendable, Hashable, Codable {
+    public enum Next: String, Sendable, Hashable, Codable { case retry = "Retry", `continue` = "Continue" }
+
+    public var reason: EndReason
+    public var message: String?
+    /// Which attempt was cut off, 1 for the first.
+    public var attempt: Int
+    public var next: Next
+    /// What the attempt had used, as far as the agent had said.
+    public var usage: Usage?
+
+    public init(reason: EndReason, message: String?, attempt: Int, next: Next, usage: Usage? = nil) {
+        self.reason = reason
+        self.message = message
+        self.attempt = attempt
+        self.next = next
+        self.usage = usage
+    }
+}
+
 /// One prompt and all that the agent did with it, as the API shows it.
 public struct Turn: Sendable, Hashable, Codable {
     public var id: TurnID
@@ -260,6 +287,14 @@ public struct Turn: Sendable, Hashable, Codable {
     public var timeout: TimeSpan?
     public var model: String?
     public var effort: String?
+    public var onInterrupt: OnInterrupt?
+    public var raw: Bool?
+    /// How often it was handed to the agent; absent before the first time.
+    public var attempts: Int?
+    /// The last time it was cut off and not ended by that.
+    public var interruption: Interruption?
+    /// What its user should know although it may have succeeded, each as a sentence.
+    public var notices: [String]?
     /// True from the moment a cancellation was accepted.
     public var cancelRequested: Bool
     /// What the agent waits for; only while awaitingInput.
@@ -281,6 +316,8 @@ public struct Turn: Sendable, Hashable, Codable {
         timeout = request.timeout
         model = request.model
         effort = request.effort
+        onInterrupt = request.onInterrupt
+        raw = request.raw
         cancelRequested = false
     }
 }

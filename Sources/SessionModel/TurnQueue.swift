@@ -11,7 +11,8 @@
 /// ```
 /// The rules it keeps, whatever comes in and in whatever order:
 /// - turns run in the order of acceptance, one at a time;
-/// - a turn is dispatched at most once, and only when the host has reported that no process of an earlier dispatch is alive;
+/// - a turn is dispatched at most once, and as often again as its ``OnInterrupt`` says, only after it was cut off; and only when the
+///   host has reported that no process of an earlier dispatch is alive;
 /// - a key makes one turn;
 /// - a drain for idleness is decided here, and is final for the epoch.
 public struct TurnQueue: Sendable, Hashable {
@@ -193,6 +194,9 @@ extension TurnQueue {
         !live.isEmpty || attached > 0 || (keepAliveUntil.map { $0 > now } ?? false)
     }
 
+    /// The running turn is being stopped.
+    public var isStopping: Bool { stopping != nil }
+
     /// Why nothing runs although a turn is queued.
     public var waitingFor: String? {
         guard running == nil, !live.isEmpty else { return nil }
@@ -227,7 +231,7 @@ extension TurnQueue {
             self.epoch = max(self.epoch, epoch)
             record(.sessionOpened(opened), at: now, &effects)
             if let running {
-                end(
+                interrupted(
                     running.id, .interrupted, .sidecarLost, "the sidecar ended while the agent was working on this turn", at: now,
                     &effects)
             }
@@ -275,7 +279,7 @@ extension TurnQueue {
             record(.hostLost(Reason(reason)), at: now, &effects)
             if let running {
                 let (state, why) = stopping.map { ($0.state, $0.reason) } ?? (.interrupted, .hostLost)
-                end(
+                interrupted(
                     running.id, state, why, "the agent host ended while the agent was working on this turn: \(reason)", at: now,
                     &effects)
             }
@@ -300,7 +304,7 @@ extension TurnQueue {
                 end.reason = stopping.reason
             }
             let needsSweep = !clean || stopping != nil
-            self.end(id, end.state, end.reason, end.message, results: end.results, at: now, &effects)
+            interrupted(id, end.state, end.reason, end.message, results: end.results, at: now, &effects)
             if needsSweep { sweep("the turn did not end cleanly", &effects) }
         case .storage(let full):
             storageFull = full
@@ -392,9 +396,10 @@ extension TurnQueue {
         if turn.state == .queued {
             end(
                 id, .cancelled, reason,
-                reason == .superseded ? "a newer turn took its place before it ran" : "cancelled before it ran",
+                (reason == .superseded ? "a newer turn took its place before it ran" : "cancelled before it ran")
+                    + (turn.attempts == nil ? "" : " again"),
                 at: now, &effects)
-        } else if stopping == nil {
+        } else {
             stop(.cancelled, reason, at: now, &effects)
         }
         return .done
@@ -456,7 +461,7 @@ extension TurnQueue {
             if let stopping {
                 guard stopping.deadline <= now else { return }
                 if stopping.processesEnded {
-                    end(
+                    interrupted(
                         running.id, stopping.state, stopping.reason,
                         "the turn was stopped by force, and its driver did not report an end", at: now, &effects)
                 } else {
@@ -481,7 +486,15 @@ extension TurnQueue {
 
     /// Begins to stop the running turn: first by the agent's protocol, then by force.
     private mutating func stop(_ state: TurnState, _ reason: EndReason, at now: Timestamp, _ effects: inout [Effect]) {
-        guard let running, stopping == nil else { return }
+        guard let running else { return }
+        if let stopping {
+            // One that a drain cuts off may be taken up again; one that somebody cancels may not.
+            guard stopping.reason == .drained, state == .cancelled else { return }
+            record(.cancelRequested(CancelRequested(reason: reason)), turn: running.id, at: now, &effects)
+            self.stopping?.state = state
+            self.stopping?.reason = reason
+            return
+        }
         record(.cancelRequested(CancelRequested(reason: reason)), turn: running.id, at: now, &effects)
         stopping = Stopping(state: state, reason: reason, deadline: now + limits.cancelGrace)
         if let input = running.input {
@@ -498,6 +511,27 @@ extension TurnQueue {
         case .clear: host = .unclear(sweeps: 1)
         }
         effects.append(.endProcesses(reason: reason))
+    }
+
+    /// Ends the running turn, or has it taken up again if it was cut off and its ``OnInterrupt`` says so. Then it is queued as the
+    /// next: like any other turn it is dispatched only when no process of the attempt before is alive.
+    private mutating func interrupted(
+        _ id: TurnID, _ state: TurnState, _ reason: EndReason, _ message: String?, results: TurnResults? = nil, at now: Timestamp,
+        _ effects: inout [Effect]
+    ) {
+        let wasCutOff = [.sidecarLost, .hostLost, .agentExited, .drained].contains(reason)
+        guard wasCutOff, state != .succeeded, let turn = running, !turn.cancelRequested, let policy = turn.onInterrupt,
+            let attempt = turn.attempts, policy != .fail
+        else { return end(id, state, reason, message, results: results, at: now, &effects) }
+        guard attempt <= policy.times else {
+            let last = "\(message.map { "\($0); " } ?? "")it was the last of \(attempt) attempts"
+            return end(id, state, reason, last, results: results, at: now, &effects)
+        }
+        let next: Interruption.Next = if case .retry = policy { .retry } else { .continue }
+        record(
+            .turnInterrupted(
+                Interruption(reason: reason, message: message, attempt: attempt, next: next, usage: results?.usage)),
+            turn: id, at: now, &effects)
     }
 
     private mutating func end(
@@ -530,8 +564,16 @@ extension TurnQueue {
         case .turnDispatched:
             update(id) {
                 $0.state = .running
-                $0.startedAt = time
+                $0.startedAt = $0.startedAt ?? time
+                $0.attempts = ($0.attempts ?? 0) + 1
             }
+        case .turnInterrupted(let interruption):
+            guard let id, let index = index(of: id), live[index].state != .queued else { return }
+            forgetRun(endedAt: time)
+            live[index].state = .queued
+            live[index].input = nil
+            live[index].interruption = interruption
+            add(interruption.usage)
         case .inputRequested(let request):
             update(id) {
                 $0.state = .awaitingInput
@@ -542,16 +584,12 @@ extension TurnQueue {
                 if $0.state == .awaitingInput { $0.state = .running }
                 $0.input = nil
             }
-        case .cancelRequested:
-            update(id) { $0.cancelRequested = true }
+        case .cancelRequested(let request):
+            // The end of a session's time is nobody's wish about this turn.
+            if request.reason != .drained { update(id) { $0.cancelRequested = true } }
         case .turnEnded(let end):
             guard let id, let index = index(of: id) else { return }
-            if live[index].state != .queued {
-                stopping = nil
-                turnDeadline = nil
-                waitingSince = nil
-                agentIdleSince = time
-            }
+            if live[index].state != .queued { forgetRun(endedAt: time) }
             var turn = live.remove(at: index)
             liveBytes -= turn.promptBytes
             turn.state = end.state
@@ -577,9 +615,16 @@ extension TurnQueue {
             drained = true
         case .keepAlive(let lease):
             keepAliveUntil = lease.until
-        case .conversationStarted(let conversation), .conversationResumed(let conversation),
-            .conversationReseeded(let conversation):
+        case .conversationStarted(let conversation), .conversationResumed(let conversation):
             self.conversation = conversation.id
+        case .conversationReseeded(let conversation):
+            self.conversation = conversation.id
+            update(id) {
+                $0.notices =
+                    ($0.notices ?? []) + [
+                        "The agent's memory of this session was lost\(conversation.reason.map { " (\($0))" } ?? ""): it went on in a new conversation, from a summary of the transcript."
+                    ]
+            }
         case .workspaceState(let state):
             workspace = state
         default:
@@ -591,6 +636,13 @@ extension TurnQueue {
     public mutating func apply(_ event: Event) {
         epoch = max(epoch, event.epoch)
         apply(event.body, turn: event.turn, at: event.time)
+    }
+
+    private mutating func forgetRun(endedAt time: Timestamp) {
+        stopping = nil
+        turnDeadline = nil
+        waitingSince = nil
+        agentIdleSince = time
     }
 
     private mutating func update(_ id: TurnID?, _ change: (inout Turn) -> Void) {
@@ -617,13 +669,17 @@ extension TurnQueue {
         case .interrupted: ended.interrupted += 1
         case .queued, .running, .awaitingInput: break
         }
+        add(end.results?.usage)
+    }
+
+    private mutating func add(_ used: Usage?) {
+        guard let used else { return }
         // The figures are the agent's own, so that no sum of them may trap or leave what JSON can write.
         func add(_ a: Int64?, _ b: Int64?) -> Int64? {
             guard let a, let b else { return a ?? b }
             let (sum, overflow) = a.addingReportingOverflow(b)
             return overflow ? (a < 0 ? .min : .max) : sum
         }
-        guard let used = end.results?.usage else { return }
         usage.inputTokens = add(usage.inputTokens, used.inputTokens)
         usage.outputTokens = add(usage.outputTokens, used.outputTokens)
         usage.cachedInputTokens = add(usage.cachedInputTokens, used.cachedInputTokens)

@@ -17,7 +17,7 @@ import Testing
                 TurnQueued(
                     request: TurnRequest(
                         prompt: "p\n\"q\"\u{0}漢", whenBusy: .supersede, supersedeKey: "k", timeout: .minutes(3), model: "m",
-                        effort: "high"),
+                        effort: "high", onInterrupt: .retry(2), raw: true),
                     key: KeyDigest(key: "idempotency", request: TurnRequest(prompt: "p")))),
             .turnDispatched,
             .inputRequested(
@@ -44,6 +44,11 @@ import Testing
                     milliseconds: 12)),
             .plan(Plan(entries: [.init(content: "c", status: "pending")])), .usage(Usage(inputTokens: 3)), .error(Reason("r")),
             .workspaceStep(WorkspaceStep(.diverged, "m")), .workspaceState(workspace),
+            .turnPrompted(TurnPrompted(text: "t")),
+            .turnInterrupted(
+                Interruption(
+                    reason: .hostLost, message: "m", attempt: 1, next: .continue, usage: Usage(inputTokens: 1))),
+            .agentFrame(AgentFrame(direction: .sent, text: "{}", bytes: 7, dropped: 1)),
             .unknown(type: "later.version", data: ["a": [1, nil, true, "x"]]),
         ]
     }()
@@ -80,12 +85,15 @@ import Testing
         case .error: 26
         case .workspaceStep: 27
         case .workspaceState: 28
-        case .unknown: 29
+        case .turnPrompted: 29
+        case .turnInterrupted: 30
+        case .agentFrame: 31
+        case .unknown: 32
         }
     }
 
     @Test func everyCaseIsSampledAndHasATypeOfItsOwn() {
-        #expect(Self.samples.map(number(of:)) == Array(0..<30))
+        #expect(Self.samples.map(number(of:)) == Array(0..<33))
         #expect(Set(Self.samples.map(\.type)).count == Self.samples.count)
     }
 

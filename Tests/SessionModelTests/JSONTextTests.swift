@@ -15,7 +15,8 @@ import Testing
                 let queued = TurnQueued(
                     request: TurnRequest(
                         prompt: text, whenBusy: timeout == nil ? nil : .supersede, supersedeKey: timeout.map { _ in text },
-                        timeout: timeout, model: key.map { _ in text }, effort: text), key: key)
+                        timeout: timeout, model: key.map { _ in text }, effort: text,
+                        onInterrupt: timeout.map { _ in .retry(2) }, raw: key.map { _ in true }), key: key)
                 #expect(try queued.json == JSON.encode(queued))
             }
         }
@@ -31,7 +32,7 @@ import Testing
                 id: TurnID(UInt64.random(in: 1...1_000_000, using: &random)),
                 request: TurnRequest(
                     prompt: text(), whenBusy: maybe(.reject), supersedeKey: maybe(text()), timeout: maybe(.milliseconds(1234)),
-                    model: maybe(text()), effort: maybe(text())),
+                    model: maybe(text()), effort: maybe(text()), onInterrupt: maybe(.continue(3)), raw: maybe(false)),
                 createdAt: moment)
             turn.state = TurnState.allCases.randomElement(using: &random) ?? .queued
             turn.startedAt = maybe(moment)
@@ -41,6 +42,11 @@ import Testing
             turn.reason = maybe(.completed)
             turn.message = maybe(text())
             turn.cursor = maybe(Cursor(journal: "0123456789abcdef", sequence: 7))
+            turn.attempts = maybe(2)
+            turn.notices = Int.random(in: 0..<5, using: &random) == 0 ? [text()] : nil
+            turn.interruption =
+                Int.random(in: 0..<5, using: &random) == 0
+                ? Interruption(reason: .hostLost, message: text(), attempt: 1, next: .retry) : nil
             turn.results = Int.random(in: 0..<5, using: &random) == 0 ? TurnResults(answer: text()) : nil
             turn.input =
                 Int.random(in: 0..<5, using: &random) == 0

@@ -66,14 +66,19 @@ import Testing
             let busy = random.pick([nil, nil, nil, .queue, .reject, .supersede] as [WhenBusy?])
             let request = TurnRequest(
                 prompt: random.pick(["a", "b", "c"]), whenBusy: busy,
-                supersedeKey: random.oneIn(2) || busy == .supersede ? "s" : nil)
+                supersedeKey: random.oneIn(2) || busy == .supersede ? "s" : nil,
+                onInterrupt: random.pick([nil, .fail, .retry(1), .retry(3), .continue(2)]))
             return .enqueue(
                 request, key: random.oneIn(3) ? nil : KeyDigest(key: random.pick(["k1", "k2", "k3", "k4"]), request: request))
         case 7: return .cancel(some)
         case 8...10:
-            return .finished(
-                some, TurnEnded(state: random.pick([.succeeded, .failed, .cancelled]), reason: .completed), clean: random.oneIn(2)
-            )
+            let end =
+                random.oneIn(2)
+                ? TurnEnded(state: random.pick([.succeeded, .failed, .cancelled]), reason: .completed)
+                : TurnEnded(
+                    state: random.pick([.failed, .interrupted]), reason: random.pick([.agentExited, .hostLost]),
+                    results: TurnResults(usage: Usage(inputTokens: 1)))
+            return .finished(some, end, clean: random.oneIn(2))
         case 11:
             return .ask(
                 some, InputRequest(id: "q", question: "?", options: [.init(id: "y", name: "Y")], deadline: now + .seconds(10)))
@@ -100,6 +105,12 @@ import Testing
         var running: TurnID?
         var lastDispatched = TurnID(0)
         var ended: Set<TurnID> = []
+        /// How often each turn may still be dispatched.
+        var attempts: [TurnID: Int] = [:]
+        /// The turn that was cut off last and is to be taken up again.
+        var cutOff: TurnID?
+        /// Turns that somebody wants no more, and those whose time is up.
+        var unwanted: Set<TurnID> = []
         var sweeps: Int?  // nil: no host
         var epoch: UInt32 = 1
 
@@ -118,14 +129,28 @@ import Testing
                 case .record(.turnDispatched, let turn):
                     let turn = try #require(turn)
                     #expect(running == nil, "two turns run; \(context)")
-                    #expect(turn > lastDispatched, "out of order, or twice; \(context)")
+                    #expect(turn > lastDispatched || turn == cutOff, "out of order, or twice; \(context)")
+                    #expect(cutOff == nil || turn == cutOff, "passed the one that was cut off; \(context)")
+                    #expect(attempts[turn, default: 0] > 0, "more often than it asked for; \(context)")
+                    #expect(!unwanted.contains(turn), "not wanted any more; \(context)")
+                    attempts[turn, default: 0] -= 1
+                    cutOff = nil
                     #expect(!ended.contains(turn), "dispatched after its end; \(context)")
                     #expect(sweeps == 0, "processes may be alive; \(context)")
                     #expect(queue.draining == nil, "draining; \(context)")
                     running = turn
                     lastDispatched = turn
+                case .record(.turnQueued(let queued), let turn):
+                    attempts[try #require(turn)] = 1 + (queued.request.onInterrupt?.times ?? 0)
+                case .record(.cancelRequested(let request), let turn):
+                    if request.reason != .drained { unwanted.insert(try #require(turn)) }
+                case .record(.turnInterrupted, let turn):
+                    #expect(running == turn, "it did not run; \(context)")
+                    cutOff = turn
+                    running = nil
                 case .record(.turnEnded, let turn):
                     let turn = try #require(turn)
+                    if cutOff == turn { cutOff = nil }
                     #expect(ended.insert(turn).inserted, "ended twice; \(context)")
                     if running == turn { running = nil }
                 case .endProcesses: sweeps = sweeps.map { $0 + 1 }

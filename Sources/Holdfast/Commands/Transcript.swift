@@ -26,11 +26,14 @@ struct Transcript: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Only events that match this regular expression.", valueName: "re"))
     var grep: String?
 
+    @Flag(help: "Show the frames of the agent's protocol, where they were recorded (`holdfast run --raw`).")
+    var raw = false
+
     func run() async throws {
         let context = Context.current
         let id = try ScopeArgument.sessionID(session, directory: context.directory)
         let feed = TranscriptFeed(api: API(server), session: id, turn: turn, after: after, follows: follow)
-        try await Watching.watch(feed, try TranscriptView(context.console, format: format, grep: grep), context)
+        try await Watching.watch(feed, try TranscriptView(context.console, format: format, grep: grep, showsFrames: raw), context)
     }
 }
 

@@ -13,4 +13,6 @@ extension TimeSpan: ExpressibleByArgument {
 
 extension WhenBusy: ExpressibleByArgument {}
 
+extension OnInterrupt: ExpressibleByArgument {}
+
 extension Logger.Level: @retroactive ExpressibleByArgument {}

@@ -46,6 +46,7 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "How long a running turn may go on after SIGTERM.") var grace: TimeSpan = .seconds(25)
     @Option(help: "How long a client may take to send a request, or to take a part of an answer, before it is disconnected.")
     var clientTimeout: TimeSpan = .seconds(30)
+    @Flag(help: "Record every frame of the agent's protocol in the transcript, for debugging.") var raw = false
     @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel: Logger.Level = .info
 
     func run() async throws {
@@ -138,12 +139,14 @@ struct ServeCommand: AsyncParsableCommand {
         {
             throw Problem(.invalidRequest, "\(option) \(path) has \(path.utf8.count) bytes, and at most \(limit) can be used.")
         }
-        return SessionOptions(
+        var options = SessionOptions(
             state: state, key: try session.map { text throws(InvalidSessionKey) in try SessionKey(parsing: text) }, epoch: epoch,
             agent: agent, workspace: workspace ?? WorkspaceDescription(),
             directory: workspaceDir.map(Self.absolute) ?? state + "/workspace",
             runtime: runtime, limits: limits,
             hostProgram: [Self.executable, "host"])
+        options.raw = raw
+        return options
     }
 
     private static func document<Value: Decodable>(_ type: Value.Type, _ path: String, _ what: String) throws(Problem) -> Value {

@@ -17,6 +17,7 @@ struct TranscriptCommand: ParsableCommand {
     @Option(help: "Begin after this cursor or sequence number.") var after: String?
     @Option(help: "One turn only, such as t3.") var turn: String?
     @Option(help: "Only events whose line matches this regular expression.") var grep: String?
+    @Flag(help: "Show the frames of the agent's protocol, where they were recorded.") var raw = false
     @Flag(help: "Read the files, with the sidecar dead or alive.") var offline = false
     @Option(help: "Where the files are, for --offline. Default: $HOLDFAST_STATE_DIR, else /holdfast/state.") var stateDir: String?
 
@@ -31,7 +32,7 @@ struct TranscriptCommand: ParsableCommand {
                 throw Problem(.invalidRequest, "“\(turn)” is not a turn's id; they look like t3.")
             }
             if offline, follow { throw Problem(.invalidRequest, "--offline reads what is there: it cannot --follow.") }
-            var printer = Printer(format: format, filter: filter)
+            var printer = Printer(format: format, filter: filter, showsFrames: raw)
             try offline ? readFiles(&printer) : readServer(&printer)
         } catch { Exit.fail(error) }
     }
@@ -80,11 +81,12 @@ struct TranscriptCommand: ParsableCommand {
         let filter: Regex<AnyRegexOutput>?
         var renderer: TranscriptRenderer
 
-        init(format: Format, filter: Regex<AnyRegexOutput>?) {
+        init(format: Format, filter: Regex<AnyRegexOutput>?, showsFrames: Bool) {
             self.format = format
             self.filter = filter
             renderer = TranscriptRenderer(
-                format: format == .markdown ? .markdown : .text, color: Terminal.color, width: Terminal.width)
+                format: format == .markdown ? .markdown : .text, color: Terminal.color, width: Terminal.width,
+                showsFrames: showsFrames)
         }
 
         mutating func print(_ line: ArraySlice<UInt8>) {

@@ -43,6 +43,8 @@ struct EnqueueCommand: ParsableCommand {
     @Option(help: "Queue, Reject or Supersede.") var whenBusy: WhenBusy?
     @Option(help: "What Supersede compares.") var supersedeKey: String?
     @Option(help: "How long the agent may work on it.") var timeout: TimeSpan?
+    @Option(help: "What becomes of it when it is cut off: Fail, Retry:N or Continue:N.") var onInterrupt: OnInterrupt?
+    @Flag(help: "Record every frame of the agent's protocol.") var raw = false
     @Argument(help: "The prompt, or - for standard input.") var prompt: String
 
     func run() throws {
@@ -54,7 +56,9 @@ struct EnqueueCommand: ParsableCommand {
                 while case let count = read(STDIN_FILENO, &part, part.count), count > 0 { bytes += part.prefix(count) }
                 text = String(decoding: bytes, as: UTF8.self)
             }
-            let request = TurnRequest(prompt: text, whenBusy: whenBusy, supersedeKey: supersedeKey, timeout: timeout)
+            let request = TurnRequest(
+                prompt: text, whenBusy: whenBusy, supersedeKey: supersedeKey, timeout: timeout, onInterrupt: onInterrupt,
+                raw: raw ? true : nil)
             let turn = try inspector.client.json(
                 Turn.self, "POST", "/v1/turns",
                 headers: [("Content-Type", "application/json")] + (key.map { [("Idempotency-Key", $0)] } ?? []),

@@ -234,20 +234,23 @@ public actor Session {
 
     private func run(_ id: TurnID) async {
         guard let turn = queue.running, turn.id == id, let driver else { return }
-        let reporter = SessionReporter(session: self, turn: id)
+        let attempt = turn.attempts
+        let reporter = SessionReporter(session: self, turn: id, attempt: attempt)
         var outcome: TurnOutcome
         do {
             let notes = try await workspace.prepare { step in await reporter.record(.workspaceStep(step)) }
-            if queue.turn(id)?.cancelRequested == true {
+            if queue.isStopping {
                 outcome = TurnOutcome(
                     TurnEnded(state: .cancelled, reason: .cancelled, message: "stopped before the agent began"), clean: false)
             } else {
                 driverTurn = id
-                let text = notes.isEmpty ? turn.prompt : notes.map { "[Holdfast] \($0)\n" }.joined() + "\n" + turn.prompt
+                let text = notes.map { "[Holdfast] \($0)\n" }.joined() + (notes.isEmpty ? "" : "\n") + promptText(of: turn)
+                if text != turn.prompt { await reporter.record(.turnPrompted(TurnPrompted(text: text))) }
                 outcome = await driver.run(
                     AgentPrompt(
                         turn: id, text: text, model: turn.model, effort: turn.effort, directory: options.directory,
-                        conversation: queue.conversation, inputTimeout: queue.limits.inputTimeout),
+                        conversation: queue.conversation, inputTimeout: queue.limits.inputTimeout,
+                        raw: turn.raw ?? options.raw),
                     reporting: reporter)
                 driverTurn = nil
                 await reporter.finish()
@@ -267,8 +270,20 @@ public actor Session {
                     message: "\(error.message) \(error.advice)"), clean: error.host == nil)
         }
         let warm = await driver.status.warm
+        // It may have been taken for lost, and be running again.
+        guard isRunning(id, attempt: attempt) else { return }
         handle(.finished(id, outcome.end, clean: outcome.clean))
         handle(.agentWarm(warm && outcome.clean))
+    }
+
+    private func promptText(of turn: Turn) -> String {
+        guard let interruption = turn.interruption, interruption.next == .continue else { return turn.prompt }
+        let last = try? TranscriptReader.lastToolCall(of: turn.id, state: options.state, upTo: journal.durable)
+        return "[Holdfast] " + Continuation.text(prompt: turn.prompt, interruption: interruption, last: last ?? nil)
+    }
+
+    private func isRunning(_ id: TurnID, attempt: Int?) -> Bool {
+        queue.running.map { $0.id == id && $0.attempts == attempt } ?? false
     }
 
     /// Adds how the working directory stands to a turn's results. That it cannot be told is told, and fails no turn.
@@ -296,14 +311,19 @@ public actor Session {
         return sequence
     }
 
-    /// Appends what the agent did, unless its turn is over or the disk is full. Nil when it was not appended.
-    func report(_ body: EventBody, turn: TurnID) -> UInt64? {
-        guard queue.running?.id == turn, storageFault == nil else { return nil }
+    /// Appends what the agent did, unless that attempt at the turn is over or the disk is full. Nil when it was not appended.
+    func report(_ body: EventBody, turn: TurnID, attempt: Int?) -> UInt64? {
+        guard isRunning(turn, attempt: attempt), storageFault == nil else { return nil }
         return record(body, turn: turn)
     }
 
-    func ask(_ request: InputRequest, turn: TurnID) { handle(.ask(turn, request)) }
-    func withdrawQuestion(of turn: TurnID) { handle(.askWithdrawn(turn)) }
+    func ask(_ request: InputRequest, turn: TurnID, attempt: Int?) {
+        if isRunning(turn, attempt: attempt) { handle(.ask(turn, request)) }
+    }
+
+    func withdrawQuestion(of turn: TurnID, attempt: Int?) {
+        if isRunning(turn, attempt: attempt) { handle(.askWithdrawn(turn)) }
+    }
 
     // MARK: The agent host
 

@@ -15,6 +15,8 @@ public struct SessionOptions: Sendable {
     /// A short path for the host's socket and secret.
     public var runtime: String
     public var limits: TurnLimits
+    /// Record every frame of the agent's protocol, unless a turn says otherwise.
+    public var raw = false
     /// How long processes have to end after SIGTERM.
     public var processGrace = TimeSpan.seconds(5)
     /// The program that is the agent host: this one.

@@ -10,6 +10,7 @@ import SessionModel
 final class SessionReporter: TurnReporter {
     private let session: Session
     private let turn: TurnID
+    private let attempt: Int?
     private let parts: NIOLockedValueBox<Parts>
 
     /// How much may wait for the disk before the agent has to wait too, bytes.
@@ -20,9 +21,10 @@ final class SessionReporter: TurnReporter {
         var output: [AgentOutput.Stream: KnownSecrets.Stream]
     }
 
-    init(session: Session, turn: TurnID) {
+    init(session: Session, turn: TurnID, attempt: Int?) {
         self.session = session
         self.turn = turn
+        self.attempt = attempt
         let secrets = session.secrets
         parts = NIOLockedValueBox(
             Parts(live: secrets.stream(), output: [.stdout: secrets.stream(), .stderr: secrets.stream()]))
@@ -48,12 +50,12 @@ final class SessionReporter: TurnReporter {
     }
 
     private func append(_ body: EventBody) async {
-        guard await session.report(body, turn: turn) != nil else { return }
+        guard await session.report(body, turn: turn, attempt: attempt) != nil else { return }
         if session.journal.backlog > Self.backlog { try? await session.journal.settled() }
     }
 
     func recordDurably(_ body: EventBody) async throws(Problem) {
-        guard let sequence = await session.report(body, turn: turn) else {
+        guard let sequence = await session.report(body, turn: turn, attempt: attempt) else {
             throw Problem(.storageFull, "The turn is over or the disk is full, so nothing more is recorded for it.")
         }
         do {
@@ -78,6 +80,6 @@ final class SessionReporter: TurnReporter {
         }
     }
 
-    func ask(_ request: InputRequest) async { await session.ask(request, turn: turn) }
-    func withdrawQuestion() async { await session.withdrawQuestion(of: turn) }
+    func ask(_ request: InputRequest) async { await session.ask(request, turn: turn, attempt: attempt) }
+    func withdrawQuestion() async { await session.withdrawQuestion(of: turn, attempt: attempt) }
 }

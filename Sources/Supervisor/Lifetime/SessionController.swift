@@ -593,7 +593,8 @@ extension SessionController {
                     sent ? .interrupted : .failed, .sessionFailed,
                     "the session failed: \(why)".prefix(bytes: 4000), at: .now)
             } else if task.status.sentTo != nil {
-                let ran = task.status.phase == .running || task.status.phase == .awaitingInput
+                // One that was cut off waits to be taken up again, and has run.
+                let ran = task.status.attempts != nil
                 task.status.end(ran ? .interrupted : .failed, .sessionEnded, "the session ended first (\(why))", at: .now)
             } else {
                 // Nobody has seen it yet: it goes to a new session of the same key.
@@ -617,6 +618,8 @@ extension TaskStatus {
         position = turn.position
         reason = turn.reason
         results = turn.results
+        attempts = turn.attempts
+        notices = turn.notices
         message = turn.message ?? turn.input.map { "the agent asks: \($0.question)" }
     }
 

@@ -27,7 +27,7 @@ extension TaskSpec {
     var turnRequest: TurnRequest {
         TurnRequest(
             prompt: prompt, whenBusy: turn?.whenBusy, supersedeKey: turn?.supersedeKey, timeout: turn?.timeout,
-            model: turn?.model, effort: turn?.effort)
+            model: turn?.model, effort: turn?.effort, onInterrupt: turn?.onInterrupt, raw: turn?.raw)
     }
 
     static let maxPromptBytes = 1 << 20
