@@ -25,6 +25,12 @@ struct Clients: Sendable {
         self.seed = seed
     }
 
+    /// What each client wants of turns that are cut off: the first half has no wish.
+    static func policy(ofKey key: String) -> OnInterrupt? {
+        if key.hasPrefix("c3-") { return .retry(2) }
+        return key.hasPrefix("c4-") ? .continue(3) : nil
+    }
+
     /// Runs `count` clients beside `chaos`. When that returns, each goes on until its present turn is acknowledged.
     /// - Returns: what each client was told, in that order.
     func run(_ count: Int, beside chaos: @escaping @Sendable () async throws -> Void) async throws -> [[Acknowledgement]] {
@@ -84,7 +90,8 @@ struct Clients: Sendable {
     private func post(_ prompt: String, key: String) async throws -> CurlResponse? {
         let request = CurlRequest(
             "POST", "http://sidecar/v1/turns", headers: [("Content-Type", "application/json"), ("Idempotency-Key", key)],
-            body: Array(try JSON.encode(TurnRequest(prompt: prompt))), unixSocket: socket, timeout: .seconds(30))
+            body: Array(try JSON.encode(TurnRequest(prompt: prompt, onInterrupt: Self.policy(ofKey: key)))), unixSocket: socket,
+            timeout: .seconds(30))
         do throws(CurlError) {
             return try await CurlClient.shared.execute(request)
         } catch {

@@ -5,7 +5,10 @@ import SessionModel
 struct History {
     struct Trace {
         var prompt: String
+        /// How often it may be taken up again.
+        var times: Int
         var dispatched: [Place] = []
+        var interrupted = 0
         var ended: [(place: Place, end: TurnEnded)] = []
     }
     struct Place {
@@ -31,12 +34,14 @@ struct History {
             }
         }
         for (id, turn) in turns.sorted(by: { $0.key < $1.key }) {
-            if turn.dispatched.count != 1 { faults.append("\(id) was dispatched \(turn.dispatched.count) times") }
+            if turn.dispatched.count != 1 + turn.interrupted || turn.interrupted > turn.times {
+                faults.append("\(id) was dispatched \(turn.dispatched.count) times")
+            }
             if turn.ended.count != 1 { faults.append("\(id) ended \(turn.ended.count) times") }
-            if let first = turn.dispatched.first, let end = turn.ended.first, first.epoch != end.place.epoch,
+            if let last = turn.dispatched.last, let end = turn.ended.first, last.epoch != end.place.epoch,
                 end.end.state != .interrupted || end.end.reason != .sidecarLost
             {
-                faults.append("\(id) was cut off in epoch \(first.epoch) and is \(end.end)")
+                faults.append("\(id) was cut off in epoch \(last.epoch) and is \(end.end)")
             }
         }
     }
@@ -54,19 +59,25 @@ struct History {
         case .turnQueued(let queued):
             if turns[id] != nil { faults.append("\(id) was queued twice") }
             if let newest = turns.keys.max(), newest > id { faults.append("\(id) was queued after \(newest)") }
-            turns[id] = Trace(prompt: queued.request.prompt)
+            turns[id] = Trace(prompt: queued.request.prompt, times: queued.request.onInterrupt?.times ?? 0)
         case .turnDispatched:
-            for (other, trace) in turns where trace.dispatched.count > trace.ended.count {
+            for (other, trace) in turns where trace.dispatched.count > trace.ended.count + trace.interrupted {
                 faults.append("\(id) was dispatched while \(other) ran")
             }
             if let newest = turns.filter({ !$0.value.dispatched.isEmpty }).keys.max(), newest > id {
                 faults.append("\(id) was dispatched after \(newest)")
             }
             turns[id]?.dispatched.append(place)
+        case .turnInterrupted: turns[id]?.interrupted += 1
         case .turnEnded(let end):
             turns[id]?.ended.append((place, end))
         default: break
         }
+    }
+
+    /// How many turns that were cut off were taken up again and then succeeded.
+    var rescued: Int {
+        turns.values.count { turn in turn.interrupted > 0 && turn.ended.contains { $0.end.state == .succeeded } }
     }
 
     /// How many turns ended so.
@@ -108,7 +119,10 @@ struct History {
         }
         let started = evidence.started
         for (key, times) in Dictionary(grouping: started, by: \.self).mapValues(\.count) {
-            if times > 1 { faults.append("\(key) was done \(times) times") }
+            let dispatched = turnOf[key].flatMap { turns[$0]?.dispatched.count } ?? 1
+            if times > dispatched {
+                faults.append("\(key) was done \(times) times")
+            }
             if turnOf[key] == nil { faults.append("\(key) was done, but nobody has queued it") }
         }
         let order = started.compactMap { turnOf[$0] }
