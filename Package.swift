@@ -114,7 +114,7 @@ let package = Package(
         tests("Processes", ["Processes"]),
         tests("Journal", ["Journal", "SessionModel"]),
         tests("AgentHost", ["AgentHost", "Processes", "SessionModel", logging, nio]),
-        tests("Agents", ["Agents", "AgentHost", "SessionModel"]),
+        tests("Agents", ["Agents", "AgentHost", "Processes", "SessionModel", logging]),
         tests("Workspace", ["Workspace", "AgentHost", "SessionModel"]),
         tests("Sidecar", ["Sidecar", "SessionModel", "Journal", "AgentHost", "Processes", "Curl"]),
         tests("Curl", ["Curl", nioLocks]),

@@ -3,7 +3,7 @@
 set -eu
 
 missing=""
-for package in binutils git curl jq make pkg-config procps libcurl4-openssl-dev libsqlite3-dev zlib1g-dev; do
+for package in binutils git curl jq make pkg-config procps python3 libcurl4-openssl-dev libsqlite3-dev zlib1g-dev; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
 done
 command -v swift >/dev/null || {

@@ -14,6 +14,7 @@ public enum AgentDrivers {
     ) -> any AgentDriver {
         switch description.driver {
         case .acp: ACPDriver(description: description, host: host, environment: environment, digest: digest)
+        case .claudeCode: ClaudeCodeDriver(description: description, host: host, environment: environment, digest: digest)
         }
     }
 }

@@ -29,6 +29,9 @@ public struct AgentEnvironment: Sendable {
         self.learn = learn
     }
 
+    /// A variable that is no credential.
+    subscript(name: String) -> String? { variables[name] }
+
     /// The environment for a process that starts now. Drivers keep it nowhere.
     public func read() throws(MissingCredential) -> [String: String] {
         var environment = variables
@@ -43,13 +46,14 @@ public struct AgentEnvironment: Sendable {
     }
 
     /// Starts an agent's process in it.
-    /// - Parameter own: variables of the driver's own, which go before all others.
+    /// - Parameter own: variables of the driver's own, which go before all others; nil takes one away.
     func start(
-        _ arguments: [String], own: [String: String] = [:], in directory: String, on host: any ProcessHost
+        _ arguments: [String], own: [String: String?] = [:], in directory: String, on host: any ProcessHost
     ) async throws(TurnStop) -> any HostedProcess {
-        let environment: [String: String]
+        var environment: [String: String]
         do throws(MissingCredential) {
-            environment = try read().merging(own) { $1 }
+            environment = try read()
+            for (name, value) in own { environment[name] = value }
         } catch {
             throw TurnStop(.failed, .agentStart, error.message, clean: true)
         }

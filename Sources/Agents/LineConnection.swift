@@ -35,7 +35,8 @@ actor LineConnection {
     private let outbox: AsyncStream<[UInt8]>.Continuation
     private let queuedBytes = NIOLockedValueBox(0)
     private var peer: (any LinePeer)?
-    private(set) var closing: ConnectionClosing?
+    private var closing: ConnectionClosing?
+    private var waiters: [CheckedContinuation<Void, Never>] = []
     private var openStreams = 2
     /// Counts chunks that were read and those that were handled, to see whether output still comes.
     private var progress = 0
@@ -92,6 +93,23 @@ actor LineConnection {
             }
         }
         if closing == nil { await process.closeInput() }
+    }
+
+    /// Why it is closed; nil when it is not, not even after `limit`.
+    func closing(within limit: TimeSpan) async -> ConnectionClosing? {
+        guard closing == nil else { return closing }
+        let timer = Task {
+            try? await Task.sleep(for: limit.duration)
+            releaseWaiters()
+        }
+        defer { timer.cancel() }
+        await withCheckedContinuation { waiters.append($0) }
+        return closing
+    }
+
+    private func releaseWaiters() {
+        for waiter in waiters { waiter.resume() }
+        waiters = []
     }
 
     // MARK: Receiving
@@ -170,5 +188,6 @@ actor LineConnection {
         let peer = peer
         self.peer = nil
         await peer?.closed(closing)
+        releaseWaiters()
     }
 }

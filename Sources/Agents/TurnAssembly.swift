@@ -86,6 +86,16 @@ struct TurnAssembly: Sendable {
         return outputs
     }
 
+    /// A message or thought that came whole.
+    mutating func say(_ kind: Speech, _ words: String) -> [TurnOutput] {
+        var outputs = endSpeech()
+        guard !words.isEmpty else { return outputs }
+        speech = kind
+        text = words
+        outputs += endSpeech()
+        return outputs
+    }
+
     /// The message or thought is complete.
     mutating func endSpeech() -> [TurnOutput] {
         defer {
@@ -113,9 +123,6 @@ struct TurnAssembly: Sendable {
 
     /// The title of an open tool call, for the question that is asked about it.
     func title(ofTool id: String?) -> String? { open.first { $0.known.id == id }?.known.title }
-
-    /// The kind of an open tool call.
-    func kind(ofTool id: String?) -> String? { open.first { $0.known.id == id }?.known.kind }
 
     /// An id that was used before names a new call.
     mutating func reopenTool(_ id: String) { closed.remove(id) }

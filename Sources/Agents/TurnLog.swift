@@ -135,7 +135,7 @@ final class TurnLog {
         // Of a secret that was cut in two, the second half would not be known for one.
         if lastErrors.count == Self.lastErrorsLimit, lines.count > 1 { lines.removeFirst() }
         lines = lines.suffix(5)
-        if turn != nil, !lines.isEmpty { lastWords = "; it printed last: \(lines.joined(separator: "\n"))" }
+        lastWords = turn == nil || lines.isEmpty ? "" : "; it printed last: \(lines.joined(separator: "\n"))"
         lastErrors = []
         for event in events { await record(event) }
         switch closing {

@@ -7,6 +7,16 @@ public struct AgentDescription: Sendable, Hashable, Codable {
     public enum Driver: String, Sendable, Hashable, Codable, CaseIterable {
         /// The Agent Client Protocol, version 1, over the process's standard streams.
         case acp
+        /// Claude Code's own stream-json.
+        case claudeCode = "claude-code"
+
+        /// The command of an agent that is described without one; empty where there is no such thing.
+        var defaultCommand: [String] {
+            switch self {
+            case .acp: []
+            case .claudeCode: ["claude"]
+            }
+        }
     }
 
     /// What happens when the agent asks for permission.
@@ -18,7 +28,7 @@ public struct AgentDescription: Sendable, Hashable, Codable {
     }
 
     public var driver: Driver
-    /// The program and its arguments; the program is looked for in PATH.
+    /// The program and its arguments; the program is looked for in PATH. Default: that of the driver, where there is one.
     public var command: [String]
     /// Added to the environment that every agent gets. It is part of the Session and readable: secrets go into `credentials`.
     public var env: [String: String]?
@@ -57,6 +67,22 @@ public struct AgentDescription: Sendable, Hashable, Codable {
         self.allowedTools = allowedTools
         self.mcpServers = mcpServers
         self.startTimeout = startTimeout
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        driver = try fields.decode(Driver.self, forKey: .driver)
+        command = try fields.decodeIfPresent([String].self, forKey: .command) ?? driver.defaultCommand
+        env = try fields.decodeIfPresent([String: String].self, forKey: .env)
+        credentials = try fields.decodeIfPresent(AgentCredentials.self, forKey: .credentials)
+        permissions = try fields.decodeIfPresent(Permissions.self, forKey: .permissions)
+        mode = try fields.decodeIfPresent(String.self, forKey: .mode)
+        model = try fields.decodeIfPresent(String.self, forKey: .model)
+        effort = try fields.decodeIfPresent(String.self, forKey: .effort)
+        systemPrompt = try fields.decodeIfPresent(String.self, forKey: .systemPrompt)
+        allowedTools = try fields.decodeIfPresent([String].self, forKey: .allowedTools)
+        mcpServers = try fields.decodeIfPresent([String: MCPServer].self, forKey: .mcpServers)
+        startTimeout = try fields.decodeIfPresent(TimeSpan.self, forKey: .startTimeout)
     }
 
     /// What is wrong with it, as one sentence; nil when nothing is.

@@ -1,0 +1,92 @@
+import SessionModel
+
+/// Permission requests (`can_use_tool`) that a person answers.
+extension ClaudeCodeDriver {
+    struct Question {
+        var requestID: String
+        var input: JSONValue
+        /// What “for this session” stands for.
+        var rules: [JSONValue]
+    }
+
+    private static let allow = "allow"
+    private static let allowAlways = "allow-session"
+    private static let deny = "deny"
+
+    func requested(_ frame: JSONValue) async {
+        guard let id = frame["request_id"]?.string, let request = frame["request"] else { return }
+        guard request["subtype"]?.string == "can_use_tool" else {
+            return respond([
+                "subtype": "error", "request_id": .string(id),
+                "error": .string("this client does not offer \(request["subtype"]?.string ?? "that")"),
+            ])
+        }
+        let question = Question(
+            requestID: id, input: request["input"] ?? [:], rules: Self.rules(request["permission_suggestions"]))
+        guard let running = log.turn, turn.prompt != nil, !running.interrupted else {
+            return refuse(question, "nobody is there to be asked")
+        }
+        await log.report(turn.translation.permissionRequested(request, at: log.now))
+        guard command.asks else { return self.allow(question) }
+        var options = [InputRequest.Option(id: Self.allow, name: "Allow once", kind: "allow_once")]
+        if !question.rules.isEmpty {
+            options.append(.init(id: Self.allowAlways, name: "Allow for this session", kind: "allow_always"))
+        }
+        options.append(.init(id: Self.deny, name: "Deny", kind: "reject_once"))
+        let text = turn.translation.title(of: request).map { "May the agent do this: \($0)" } ?? "May the agent go on?"
+        if questions.append(text, options, question, turn: running.id, at: log.now) { await showQuestion() }
+    }
+
+    func answer(_ answer: InputAnswered) async {
+        guard let question = questions.open(answer.request) else { return }
+        // Its turn is being stopped, and the agent must hear that first.
+        if answer.by == .cancellation { return await interrupt() }
+        questions.close()
+        switch answer.option {
+        case Self.allow?: allow(question)
+        case Self.allowAlways?: allow(question, rules: question.rules)
+        default:
+            let silence = answer.by == .deadline ? "Nobody answered in time, so this is not allowed." : "This was not allowed."
+            refuse(question, answer.text.flatMap { $0.isEmpty ? nil : $0 } ?? silence)
+        }
+        await showQuestion()
+    }
+
+    /// The agent takes a question back.
+    func withdrawQuestion(_ id: String?) async {
+        guard let id, let wasShown = questions.withdraw(where: { $0.requestID == id }), wasShown else { return }
+        await log.turn?.reporter.withdrawQuestion()
+        await showQuestion()
+    }
+
+    private func showQuestion() async {
+        guard let turn = log.turn, let request = questions.current(at: log.now, timeout: turn.inputTimeout) else { return }
+        await turn.reporter.ask(request)
+    }
+
+    /// The suggested rules, for this session only: the agent would write others into the user's files.
+    private static func rules(_ suggestions: JSONValue?) -> [JSONValue] {
+        (suggestions?.array ?? []).compactMap { suggestion in
+            guard suggestion["type"]?.string == "addRules", case .object(var rule) = suggestion else { return nil }
+            rule["destination"] = "session"
+            return .object(rule)
+        }
+    }
+
+    private func allow(_ question: Question, rules: [JSONValue] = []) {
+        var answer: [String: JSONValue] = ["behavior": "allow", "updatedInput": question.input]
+        if !rules.isEmpty { answer["updatedPermissions"] = .array(rules) }
+        respond(["subtype": "success", "request_id": .string(question.requestID), "response": .object(answer)])
+    }
+
+    private func refuse(_ question: Question, _ reason: String) {
+        respond([
+            "subtype": "success", "request_id": .string(question.requestID),
+            "response": ["behavior": "deny", "message": .string(reason)],
+        ])
+    }
+
+    private func respond(_ response: JSONValue) {
+        agent?.connection.send(JSONLine.encode(["type": "control_response", "response": response]))
+    }
+}

@@ -1,0 +1,29 @@
+import AgentHost
+import SessionModel
+
+/// Files of the agent's own state. The sidecar may run as another user and in another container than the agent, so it is the
+/// agent host that writes them.
+enum HostFile {
+    /// Writes a file that only its owner can read, and makes the directories on the way to it.
+    /// - Throws: ``TurnStop`` when the host cannot.
+    static func write(_ bytes: [UInt8], to path: String, on host: any ProcessHost) async throws(TurnStop) {
+        let script = #"umask 077; mkdir -p "${1%/*}" && cat >"$1.new" && mv -f "$1.new" "$1""#
+        let spec = ProcessSpec(
+            arguments: ["/bin/sh", "-c", script, "sh", path], environment: ["PATH": "/usr/local/bin:/usr/bin:/bin"],
+            directory: "/")
+        let status: ExitStatus
+        do throws(HostError) {
+            let process = try await host.start(spec)
+            try await process.write(bytes)
+            await process.closeInput()
+            status = await process.exit()
+        } catch {
+            throw failure(path, error.message)
+        }
+        guard status.isSuccess else { throw failure(path, "\(status)") }
+    }
+
+    private static func failure(_ path: String, _ reason: String) -> TurnStop {
+        TurnStop(.failed, .agentStart, "\(path) cannot be written for the agent: \(reason)", clean: false)
+    }
+}

@@ -1,0 +1,268 @@
+import Agents
+import Glibc
+import Processes
+import SessionModel
+import Testing
+
+/// What every driver must get right. The same list is run with a scripted agent of each protocol (`make test`) and with the real
+/// programs (`make test-agents`); docs/agents.md shows it as a table.
+///
+/// The prompts are in the language of Tests/AgentPrograms/script.py.
+enum Scenario: String, CaseIterable, Sendable {
+    case remembers = "two turns remember"
+    case longTool = "a long tool call"
+    case edits = "changes of files as diffs"
+    case interruptStreaming = "interrupt while it streams"
+    case interruptTool = "interrupt while a tool runs"
+    case interruptIdle = "interrupt while it is idle"
+    case interruptAtOnce = "interrupt before it has begun"
+    case permissionAllowed = "permission allowed"
+    case permissionDenied = "permission denied"
+    case permissionTimedOut = "permission not answered"
+    case interruptQuestion = "interrupt at a question"
+    case terminated = "killed by SIGTERM, resumed"
+    case killed = "killed by SIGKILL, resumed"
+    case killedWithTools = "killed with all its processes, resumed"
+    case apiError400 = "API error 400"
+    case apiError401 = "API error 401"
+    case apiError429 = "API error 429"
+    case apiError500 = "API error 500"
+    case apiRefused = "API refuses the connection"
+    case apiHangs = "API hangs"
+    case unknownConversation = "unknown conversation"
+    case tornTranscript = "torn transcript of the agent's own"
+    case movedState = "state directory moved"
+    case fiftyTurns = "50 turns in a row"
+    case stdinFlood = "stdin flood"
+
+    func run(_ bench: ConformanceBench) async throws {
+        switch self {
+        case .remembers: try await remembers(bench)
+        case .longTool: try await longTool(bench)
+        case .edits: try await edits(bench)
+        case .interruptStreaming:
+            try await interrupt(bench, "Count. {{stream: 30}}") { await bench.deltaSeen() }
+        case .interruptTool:
+            try await interrupt(bench, "Wait. {{shell: touch begun; sleep 1000}}") { await bench.fileSeen("begun") }
+        case .interruptIdle: try await interruptIdle(bench)
+        case .interruptAtOnce: try await interruptAtOnce(bench)
+        case .permissionAllowed: try await permission(bench, .allowed)
+        case .permissionDenied: try await permission(bench, .denied)
+        case .permissionTimedOut: try await permission(bench, .timedOut)
+        case .interruptQuestion: try await interruptQuestion(bench)
+        case .terminated: try await killed(bench) { kill(await bench.agentPID(), SIGTERM) }
+        case .killed: try await killed(bench) { kill(await bench.agentPID(), SIGKILL) }
+        case .killedWithTools:
+            try await killed(bench) { for process in bench.processes { kill(process.pid, SIGKILL) } }
+        case .apiError400: try await apiError(bench, "400")
+        case .apiError401: try await apiError(bench, "401")
+        case .apiError429: try await apiError(bench, "429")
+        case .apiError500: try await apiError(bench, "500")
+        case .apiRefused: try await apiError(bench, "refused")
+        case .apiHangs: try await interrupt(bench, "Think. {{hang}}") { await bench.quiet() }
+        case .unknownConversation: try await unknownConversation(bench)
+        case .tornTranscript: try await tornTranscript(bench)
+        case .movedState: try await movedState(bench)
+        case .fiftyTurns: try await fiftyTurns(bench)
+        case .stdinFlood: try await stdinFlood(bench)
+        }
+    }
+
+    /// Whether a turn that says how many prompts the conversation holds has said so.
+    private func expectMemory(_ outcome: TurnOutcome, of earlier: String..., prompts: Int? = nil) {
+        #expect(outcome.end.state == .succeeded, "\(outcome.end)")
+        #expect(outcome.clean)
+        let answer = outcome.end.results?.answer ?? ""
+        if let prompts { #expect(answer.contains("prompts=\(prompts) "), "\(answer)") }
+        for prompt in earlier { #expect(answer.contains(prompt), "\(answer)") }
+    }
+
+    // MARK: Working
+
+    private func remembers(_ bench: ConformanceBench) async throws {
+        let first = await bench.run("Make a file. {{say: Hello.}} {{shell: echo one > a.txt; cat a.txt}}")
+        expectMemory(first, prompts: 1)
+        #expect(first.end.results?.toolCalls == 1)
+        #expect(try bench.file("a.txt") == "one\n")
+        let events = await bench.recorder.events
+        let durable = await bench.recorder.durable.map(\.type)
+        #expect(durable == ["conversation.started"])
+        #expect(await bench.recorder.messages.first?.hasPrefix("Hello.") == true)
+        let call = events.compactMap { if case .toolCall(let call) = $0 { call } else { nil } }.first
+        #expect(call?.kind == "execute")
+        #expect(call?.input?.contains("cat a.txt") == true)
+        let result = try #require(await bench.recorder.results.first)
+        #expect(result.status == "completed")
+        #expect(result.output?.contains("one") == true)
+        #expect(result.milliseconds != nil)
+
+        let second = await bench.run("Go on.")
+        expectMemory(second, of: "Make a file.", prompts: 2)
+        #expect(!(await bench.recorder.types.contains("agent.started")))
+        #expect(await bench.recorder.messages.count == 1)
+    }
+
+    private func longTool(_ bench: ConformanceBench) async throws {
+        let outcome = await bench.run("Work long. {{shell: sleep 3; echo slept}}")
+        expectMemory(outcome, prompts: 1)
+        let result = try #require(await bench.recorder.results.first)
+        #expect(result.output?.contains("slept") == true)
+        #expect(try #require(result.milliseconds) >= 2900)
+    }
+
+    private func edits(_ bench: ConformanceBench) async throws {
+        let outcome = await bench.run(
+            "Edit. {{write: \(bench.directory)/a.txt|one two}} {{edit: \(bench.directory)/a.txt|one|three}}")
+        expectMemory(outcome, prompts: 1)
+        #expect(try bench.file("a.txt").hasPrefix("three two"))
+        let diffs = await bench.recorder.results.map(\.diffs)
+        #expect(diffs.count == 2)
+        #expect(diffs.allSatisfy { $0?.first?.path == "a.txt" }, "\(diffs)")
+        #expect(diffs.first??.first?.newText.hasPrefix("one two") == true)
+        #expect(diffs.last??.first?.newText.hasPrefix("three") == true)
+        #expect(diffs.last??.first?.oldText?.hasPrefix("one") == true)
+    }
+
+    private func fiftyTurns(_ bench: ConformanceBench) async throws {
+        for number in 1...50 {
+            let outcome = await bench.run("Turn \(number).")
+            expectMemory(outcome, prompts: number)
+            guard outcome.end.state == .succeeded else { return }
+        }
+        #expect(bench.started == 1)
+    }
+
+    private func stdinFlood(_ bench: ConformanceBench) async throws {
+        let outcome = await bench.run("Read this: " + String(repeating: "word ", count: 400_000) + "{{say: Read.}}")
+        expectMemory(outcome, prompts: 1)
+        #expect(await bench.recorder.messages.first?.hasPrefix("Read.") == true)
+        expectMemory(await bench.run("Again."), of: "Read this", prompts: 2)
+    }
+
+    // MARK: Interruptions
+
+    private func interrupt(_ bench: ConformanceBench, _ prompt: String, when ready: () async -> Void) async throws {
+        expectMemory(await bench.run("First."), prompts: 1)
+        let running = bench.begin(prompt)
+        await ready()
+        await bench.interrupt()
+        let outcome = await running.value
+        #expect(outcome.end.state == .cancelled, "\(outcome.end)")
+        #expect(await bench.recorder.results.allSatisfy { $0.status != "completed" })
+        // Whether it is still the same process or another one: the conversation goes on.
+        expectMemory(await bench.run("Then."), of: "First.")
+    }
+
+    private func interruptAtOnce(_ bench: ConformanceBench) async throws {
+        let running = bench.begin("Count. {{stream: 30}}")
+        await bench.recorder.seen { $0.type == "agent.started" }
+        await bench.interrupt()
+        #expect(await running.value.end.state == .cancelled)
+        expectMemory(await bench.run("Then."))
+    }
+
+    private func interruptIdle(_ bench: ConformanceBench) async throws {
+        expectMemory(await bench.run("First."), prompts: 1)
+        await bench.driver.interrupt()
+        expectMemory(await bench.run("Second."), of: "First.", prompts: 2)
+    }
+
+    // MARK: Permissions
+
+    private enum Answer { case allowed, denied, timedOut }
+
+    private func permission(_ bench: ConformanceBench, _ answer: Answer) async throws {
+        bench.asks = true
+        let running = bench.begin("Ask. {{write: \(bench.directory)/a.txt|yes}}")
+        let question = await bench.recorder.question()
+        #expect(question.question.contains("a.txt"), "\(question)")
+        #expect(await bench.recorder.types.contains("tool.call"))
+        let wanted = answer == .allowed ? "allow_once" : "reject_once"
+        let option = try #require(question.options.first { $0.kind == wanted })
+        let by = answer == .timedOut ? InputAnswered.By.deadline : .person
+        await bench.driver.answer(
+            InputAnswered(request: question.id, option: answer == .timedOut ? nil : option.id, text: nil, by: by))
+        let outcome = await running.value
+        #expect(outcome.end.state == .succeeded, "\(outcome.end)")
+        #expect(bench.fileExists("a.txt") == (answer == .allowed))
+        #expect(await bench.recorder.results.map(\.status) == [answer == .allowed ? "completed" : "failed"])
+        expectMemory(await bench.run("Then."), of: "Ask.", prompts: 2)
+    }
+
+    private func interruptQuestion(_ bench: ConformanceBench) async throws {
+        bench.asks = true
+        let running = bench.begin("Ask. {{write: \(bench.directory)/a.txt|yes}}")
+        let question = await bench.recorder.question()
+        // As the queue does it: it takes its question back, and interrupts the turn.
+        await bench.driver.answer(InputAnswered(request: question.id, option: nil, text: nil, by: .cancellation))
+        await bench.interrupt()
+        #expect(await running.value.end.state == .cancelled)
+        #expect(!bench.fileExists("a.txt"))
+        expectMemory(await bench.run("Then."), of: "Ask.")
+    }
+
+    // MARK: Deaths
+
+    private func killed(_ bench: ConformanceBench, _ strike: () async -> Void) async throws {
+        expectMemory(await bench.run("First."), prompts: 1)
+        let conversation = bench.conversation
+        let running = bench.begin("Work. {{say: Here I go.}} {{shell: touch begun; sleep 1000}}")
+        await bench.fileSeen("begun")
+        await strike()
+        let outcome = await running.value
+        #expect(outcome.end.state == .failed)
+        #expect(outcome.end.reason == .agentExited)
+        #expect(!outcome.clean)
+        #expect(await bench.recorder.results.map(\.status) == ["unfinished"])
+        #expect(await bench.recorder.types.contains("agent.exited"))
+        expectMemory(await bench.run("Then."), of: "First.", "Work.")
+        #expect(bench.conversation == conversation)
+        #expect(await bench.recorder.types.contains("conversation.resumed"))
+    }
+
+    // MARK: The model's API
+
+    private func apiError(_ bench: ConformanceBench, _ status: String) async throws {
+        expectMemory(await bench.run("First."), prompts: 1)
+        let failed = await bench.run("Fail. {{error: \(status)}}")
+        #expect(failed.end.state == .failed, "\(failed.end)")
+        #expect([.agentError, .refused].contains(failed.end.reason))
+        #expect(failed.end.message?.isEmpty == false)
+        expectMemory(await bench.run("Then."), of: "First.")
+    }
+
+    // MARK: Conversations
+
+    private func unknownConversation(_ bench: ConformanceBench) async throws {
+        bench.conversation = "00000000-0000-4000-8000-000000000000"
+        let outcome = await bench.run("Go on.")
+        #expect(outcome.end.state == .succeeded, "\(outcome.end)")
+        guard case .conversationReseeded(let new)? = await bench.recorder.durable.first else {
+            Issue.record("not reseeded: \(await bench.recorder.events)")
+            return
+        }
+        #expect(new.id != "00000000-0000-4000-8000-000000000000")
+        #expect(new.reason?.contains("00000000-0000-4000-8000-000000000000") == true)
+        // The new conversation began with the digest.
+        expectMemory(await bench.run("Then."), of: "You worked on this before", prompts: 2)
+    }
+
+    private func tornTranscript(_ bench: ConformanceBench) async throws {
+        expectMemory(await bench.run("First."), prompts: 1)
+        let conversation = try #require(bench.conversation)
+        try await bench.release()
+        try bench.tear(conversation)
+        expectMemory(await bench.run("Then."), of: "First.", prompts: 2)
+        #expect(bench.conversation == conversation)
+    }
+
+    private func movedState(_ bench: ConformanceBench) async throws {
+        expectMemory(await bench.run("First."), prompts: 1)
+        let conversation = bench.conversation
+        try await bench.release()
+        try bench.move()
+        expectMemory(await bench.run("Then."), of: "First.", prompts: 2)
+        #expect(bench.conversation == conversation)
+        #expect(await bench.recorder.types.contains("conversation.resumed"))
+    }
+}

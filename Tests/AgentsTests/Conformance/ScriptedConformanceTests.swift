@@ -1,0 +1,36 @@
+import Agents
+import Foundation
+import SessionModel
+import Testing
+
+/// Every scenario with every driver, each with a scripted agent that speaks its protocol.
+@Suite(.timeLimit(.minutes(3))) struct ScriptedConformanceTests {
+    static let cases = AgentDescription.Driver.allCases.flatMap { driver in
+        let agent = ConformanceAgent.scripted(driver)
+        return Scenario.allCases.filter { agent.cannot[$0] == nil }.map { ConformanceCase(agent: agent, scenario: $0) }
+    }
+
+    @Test(arguments: cases) func scenario(_ it: ConformanceCase) async throws {
+        try await ConformanceBench.with(it.agent) { bench in try await it.scenario.run(bench) }
+    }
+}
+
+struct ConformanceCase: Sendable, CustomTestStringConvertible {
+    var agent: ConformanceAgent
+    var scenario: Scenario
+    var testDescription: String { "\(agent.name): \(scenario.rawValue)" }
+}
+
+extension ConformanceAgent {
+    /// The folder of the programs that the tests run.
+    static let programs = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().appending(path: "AgentPrograms").path()
+
+    /// The scripted agent that speaks a driver's protocol.
+    static func scripted(_ driver: AgentDescription.Driver, env: [String: String] = [:]) -> ConformanceAgent {
+        ConformanceAgent(name: driver.rawValue, driver: driver) { _ in
+            AgentDescription(
+                driver: driver, command: ["python3", programs + "/scripted_agent.py", driver.rawValue], env: env)
+        }
+    }
+}
