@@ -4,10 +4,8 @@ import SessionModel
 /// Starting the agent, and opening its conversation.
 extension ACPDriver {
     /// Makes sure that the agent runs and has the session's conversation open.
-    /// - Returns: a note to put before the prompt, when the agent does not remember the conversation any more.
-    func open(_ prompt: AgentPrompt) async throws(TurnStop) -> String? {
+    func open(_ prompt: AgentPrompt) async throws(TurnStop) {
         let limit = description.startTimeout ?? .minutes(2)
-        var note: String?
         if agent?.conversation == nil || agent?.conversation?.id != (prompt.conversation ?? agent?.conversation?.id) {
             if agent == nil { try await start(in: prompt.directory) }
             let started = generation
@@ -17,10 +15,9 @@ extension ACPDriver {
             }
             defer { timer.cancel() }
             if agent?.info == nil { try await initialize() }
-            note = try await openConversation(prompt)
+            try await openConversation(prompt)
         }
         try await keepConversation()
-        return note
     }
 
     private func giveUp(_ generation: Int, _ reason: String) async {
@@ -56,27 +53,27 @@ extension ACPDriver {
                 AgentStarted(driver: description.driver.rawValue, name: info.name, version: info.version, pid: agent.pid)))
     }
 
-    private func openConversation(_ prompt: AgentPrompt) async throws(TurnStop) -> String? {
+    private func openConversation(_ prompt: AgentPrompt) async throws(TurnStop) {
+        await reportUnsupported()
         guard let id = prompt.conversation else {
             let id = try await newConversation(prompt)
-            try await keep(.conversationStarted(Conversation(id: id)))
-            return nil
+            return try await keep(.conversationStarted(Conversation(id: id)))
         }
         if let lost = try await resume(id, prompt) {
             let new = try await newConversation(prompt)
             try await keep(.conversationReseeded(Conversation(id: new, reason: lost)))
-            return """
+            agent?.conversation?.preface = """
                 You worked on this before, but your conversation was lost (\(lost)). This is what is known of it:
 
                 \(await digest())
                 """
+        } else {
+            await log.record(.conversationResumed(Conversation(id: id)))
         }
-        await log.record(.conversationResumed(Conversation(id: id)))
-        return nil
     }
 
     private func newConversation(_ prompt: AgentPrompt) async throws(TurnStop) -> String {
-        let result = try await request("session/new", ["cwd": .string(prompt.directory), "mcpServers": []])
+        let result = try await request("session/new", ["cwd": .string(prompt.directory), "mcpServers": mcpServers()])
         guard let id = result["sessionId"]?.string, !id.isEmpty else {
             throw TurnStop(.failed, .agentStart, "the agent opened a conversation and did not name it", clean: false)
         }
@@ -90,7 +87,7 @@ extension ACPDriver {
         guard let info = agent?.info, info.canLoad || info.canResume else {
             return "the agent cannot take a conversation up again"
         }
-        let params: JSONValue = ["sessionId": .string(id), "cwd": .string(prompt.directory), "mcpServers": []]
+        let params: JSONValue = ["sessionId": .string(id), "cwd": .string(prompt.directory), "mcpServers": mcpServers()]
         let result: JSONValue
         do throws(JSONRPCFailure) {
             guard let connection = agent?.connection else { throw .closed(.broken("it has ended")) }
@@ -128,9 +125,11 @@ extension ACPDriver {
 
     // MARK: Choices
 
-    /// Sets what the turn asks for, where the agent offers it; what the turn does not ask for is as it was at the beginning.
+    /// Sets what the turn asks for, or else the worker's description, where the agent offers it. What neither asks for is as it was
+    /// at the beginning.
     func choose(model: String?, effort: String?) async throws(TurnStop) {
-        for (category, wish) in [(ACPChoices.Category.model, model), (.effort, effort)] {
+        let wishes = [(ACPChoices.Category.model, model ?? description.model), (.effort, effort ?? description.effort)]
+        for (category, wish) in wishes {
             guard let conversation = agent?.conversation else { return }
             guard let choice = conversation.choices.choices[category], let usual = conversation.defaults.choices[category] else {
                 if let wish {

@@ -41,6 +41,8 @@ actor ACPDriver: AgentDriver {
 
     struct OpenConversation {
         var id: String
+        /// What the next prompt has to begin with: it takes the place of a lost conversation.
+        var preface: String?
         /// The transcript knows it durably.
         var recorded: Bool
         var choices: ACPChoices
@@ -110,14 +112,15 @@ actor ACPDriver: AgentDriver {
     }
 
     private func converse(_ prompt: AgentPrompt) async throws(TurnStop) -> TurnStop {
-        let note = try await open(prompt)
+        try await open(prompt)
         try await choose(model: prompt.model, effort: prompt.effort)
         guard let agent, let conversation = agent.conversation else { throw endedEarly(nil) }
         if log.isInterrupted { throw .cancelled(clean: true) }
 
         turn.translation = ACPTranslation(directory: prompt.directory, costBefore: conversation.cost)
         turn.prompted = true
-        let text = note.map { "\($0)\n\n\(prompt.text)" } ?? prompt.text
+        let text = conversation.preface.map { "\($0)\n\n\(prompt.text)" } ?? prompt.text
+        self.agent?.conversation?.preface = nil
         do throws(JSONRPCFailure) {
             let result = try await agent.connection.request(
                 "session/prompt",

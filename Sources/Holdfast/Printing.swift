@@ -43,7 +43,7 @@ extension Table {
                 [
                     task.metadata.name, status.phase.rawValue, status.session?.description ?? "", status.turn?.description ?? "",
                     Wording.age(of: task.metadata.creationTimestamp, at: now), took,
-                    status.message ?? status.results?.answer ?? "",
+                    status.message ?? status.notices?.first ?? status.results?.answer ?? "",
                 ], styles: [nil, status.phase.style])
         }
         return table

@@ -145,8 +145,9 @@ private actor FollowView {
     /// What the transcript has not told: a Task may end without ever having run.
     func conclude(_ end: TaskResource) async {
         await finish()
-        guard !hasShownEnd else { return }
         let status = end.status
+        for notice in status.notices ?? [] { console.note("note: \(TerminalText.harmlessLine(notice))") }
+        guard !hasShownEnd else { return }
         let reason = status.reason.map { " (\($0.rawValue))" } ?? ""
         let message = status.message.map { ": \(TerminalText.harmlessLine($0))" } ?? ""
         console.note("\(end.metadata.name) \(status.phase.rawValue.lowercased())\(reason)\(message)")

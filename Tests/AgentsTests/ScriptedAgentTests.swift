@@ -221,3 +221,100 @@ import Testing
         try await bench.host.endAll(grace: .seconds(5))
     }
 }
+
+/// What a worker's description says, on its way to an agent that speaks ACP.
+@Suite(.timeLimit(.minutes(1))) struct WorkerTests {
+    let bench: Bench
+    init() throws { bench = try Bench() }
+
+    /// What the agent got, each line a frame, and what was reported.
+    private func run(
+        _ description: AgentDescription, initialized: String, conversation: String? = nil
+    ) async throws -> (frames: [JSONValue], recorder: Recorder) {
+        var description = description
+        // It keeps what it gets in a file.
+        description.command = [
+            "/bin/sh", "-c",
+            """
+            while read -r line; do
+            printf '%s\\n' "$line" >> frames
+            id=${line#*'"id":'}; id=${id%%,*}
+            case "$line" in
+            *initialize*) printf '{"id":%s,"result":{"protocolVersion":1,"agentCapabilities":\(initialized)}}\\n' "$id";;
+            *session/set_config*) printf '{"id":%s,"result":{"configOptions":[]}}\\n' "$id";;
+            *session/new*|*session/load*) printf '{"id":%s,"result":{"sessionId":"s1","configOptions":[{"id":"m","category":"model","currentValue":"small","options":[{"value":"small"},{"value":"large"}]}]}}\\n' "$id";;
+            *) printf '{"id":%s,"result":{"stopReason":"end_turn"}}\\n' "$id";;
+            esac
+            done
+            """,
+        ]
+        let result = await bench.run(bench.driver(description), "hello", conversation: conversation)
+        #expect(result.outcome.end.state == .succeeded, "\(result.outcome)")
+        try await bench.host.endAll(grace: .seconds(5))
+        return (try bench.file("frames").split(separator: "\n").map { try JSON.decode(from: String($0)) }, result.recorder)
+    }
+
+    private let servers = [
+        "files": MCPServer(command: ["/bin/mcp", "--root", "/w"], env: ["A": "1"]),
+        "web": MCPServer(url: "https://host/mcp", headers: ["Authorization": "Bearer x"]),
+    ]
+
+    @Test(arguments: [nil, "s0"]) func serversAreGivenToEveryConversation(conversation: String?) async throws {
+        let (frames, recorder) = try await run(
+            AgentDescription(driver: .acp, command: [], mcpServers: servers),
+            initialized: #"{"loadSession":true,"mcpCapabilities":{"http":true}}"#, conversation: conversation)
+        let opening = try #require(frames.first { $0["method"]?.string?.hasPrefix("session/") == true })
+        #expect(opening["method"] == (conversation == nil ? "session/new" : "session/load"))
+        #expect(
+            opening["params"]?["mcpServers"] == [
+                [
+                    "name": "files", "command": "/bin/mcp", "args": ["--root", "/w"], "env": [["name": "A", "value": "1"]],
+                ],
+                [
+                    "type": "http", "name": "web", "url": "https://host/mcp",
+                    "headers": [["name": "Authorization", "value": "Bearer x"]],
+                ],
+            ])
+        #expect(!(await recorder.types.contains("error")))
+    }
+
+    @Test func whatCannotBePassedOnIsSaid() async throws {
+        let description = AgentDescription(
+            driver: .acp, command: [], model: "large", effort: "high", systemPrompt: "Be brief.", allowedTools: ["read"],
+            mcpServers: servers)
+        let (frames, recorder) = try await run(description, initialized: #"{"loadSession":true}"#)
+        let errors = await recorder.events.compactMap { if case .error(let reason) = $0 { reason.reason } else { nil } }
+        for field in ["systemPrompt", "allowedTools", "mcpServers.web", "effort"] {
+            #expect(errors.count { $0.contains(field) } == 1, "\(field): \(errors)")
+        }
+        #expect(errors.count == 4)
+        #expect(frames.contains { $0["params"]?["value"] == "large" }, "the model is offered, so it is set")
+        let opening = frames.first { $0["method"] == "session/new" }
+        #expect(opening?["params"]?["mcpServers"]?.array?.map { $0["name"] } == ["files"])
+    }
+
+    @Test func aCredentialIsReadWhenTheAgentStarts() async throws {
+        let path = bench.root + "/key"
+        var description = AgentDescription(
+            driver: .acp, command: [], env: ["PLAIN": "plain"], credentials: AgentCredentials(env: ["LOGIN": path]))
+        description.command = Bench.scripted([
+            Bench.initialized, Bench.opened,
+            (
+                "session/prompt",
+                [
+                    #"{"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"s1","update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"'"$PLAIN $LOGIN"'"}}}}"#,
+                    Bench.ended,
+                ]
+            ),
+        ])
+        let driver = bench.driver(description)
+        let missing = await bench.run(driver, "hello")
+        #expect(missing.outcome.end.reason == .agentStart && missing.outcome.clean)
+        #expect(missing.outcome.end.message?.contains("credentials.env") == true)
+        try "value\n".write(toFile: path, atomically: true, encoding: .utf8)
+        let found = await bench.run(driver, "hello")
+        #expect(found.outcome.end.state == .succeeded)
+        #expect(await found.recorder.messages == ["plain value"])
+        try await bench.host.endAll(grace: .seconds(5))
+    }
+}

@@ -20,7 +20,7 @@ struct ArgumentTests {
         let draft = try draft([
             "--scope", "pr:acme/widgets#12", "--profile", "fixer", "--ref", "main", "--setup", "make deps", "--agent", "demo",
             "--model", "opus", "--effort", "high", "--timeout", "30m", "--when-busy", "supersede", "--supersede-key", "review",
-            "--idle-timeout", "1h", "--on-idle", "end", "--ttl", "2d", "Fix it",
+            "--idle-timeout", "1h", "--on-idle", "end", "--ttl", "2d", "--on-interrupt", "retry:2", "--raw", "Fix it",
         ])
         var lifetime = Lifetime()
         lifetime.idleTimeout = .hours(1)
@@ -34,7 +34,8 @@ struct ArgumentTests {
                     workspace: WorkspaceSpec(
                         repository: "https://github.com/acme/widgets", ref: "main", setupCommand: "make deps"),
                     turn: TurnSpec(
-                        timeout: .minutes(30), whenBusy: .supersede, supersedeKey: "review", model: "opus", effort: "high"),
+                        timeout: .minutes(30), whenBusy: .supersede, supersedeKey: "review", model: "opus", effort: "high",
+                        onInterrupt: .retry(2), raw: true),
                     lifetime: lifetime))
         #expect(draft.agent == "demo")
     }
@@ -88,6 +89,49 @@ struct ArgumentTests {
             #expect(draft.spec.worker == expected)
             #expect(draft.agent == nil)
         }
+    }
+
+    @Test func aWholeWorkerIsDescribedInAFile() throws {
+        let yaml = """
+            driver: acp
+            command: [my-agent]
+            credentials: {env: {API_KEY: /run/secrets/key}}
+            permissions: Ask
+            mode: code
+            model: large
+            effort: high
+            systemPrompt: Be brief.
+            allowedTools: [read, edit]
+            mcpServers:
+              files: {command: [mcp-files, /w], env: {A: b}}
+              web: {url: "https://host/mcp", headers: {Authorization: Bearer x}}
+            """
+        let draft = try draft(["--agent", "w.yaml", "x"], files: ["w.yaml": yaml])
+        #expect(
+            draft.spec.worker
+                == AgentDescription(
+                    driver: .acp, command: ["my-agent"], credentials: AgentCredentials(env: ["API_KEY": "/run/secrets/key"]),
+                    permissions: .ask, mode: "code", model: "large", effort: "high", systemPrompt: "Be brief.",
+                    allowedTools: ["read", "edit"],
+                    mcpServers: [
+                        "files": MCPServer(command: ["mcp-files", "/w"], env: ["A": "b"]),
+                        "web": MCPServer(url: "https://host/mcp", headers: ["Authorization": "Bearer x"]),
+                    ]))
+    }
+
+    @Test(arguments: [
+        (#""credentials":{"env":{"K":"key"}}"#, "credentials.env.K must be the absolute path"),
+        (#""env":{"K":"v"},"credentials":{"env":{"K":"/k"}}"#, "both have K"),
+        (#""mcpServers":{"x":{}}"#, "either a command or a url"),
+    ])
+    func mistakesInAWorkerAreNamed(fields: String, says: String) throws {
+        let files = ["w.json": #"{"driver":"acp","command":["a"],\#(fields)}"#]
+        let failure = try #require(throws: Failure.self) { try draft(["--agent", "w.json", "x"], files: files) }
+        #expect(failure.message.contains(says), "\(failure.message)")
+    }
+
+    @Test(arguments: ["never", "retry:0", "retry:99", "fail:1"]) func onInterruptIsChecked(text: String) {
+        #expect(throws: (any Error).self) { try draft(["--on-interrupt", text, "x"]) }
     }
 
     @Test func theServerIsFoundByOptionThenEnvironmentThenRecord() throws {

@@ -10,7 +10,7 @@ import Testing
 @Suite(.timeLimit(.minutes(1)))
 struct FollowTests {
     /// Answers like a supervisor whose one Task runs as the turn's events say, and whose stream breaks after `breaksAfter` lines.
-    private func serve(ending phase: TaskPhase, breaksAfter: Int? = nil) throws -> FakeServer {
+    private func serve(ending phase: TaskPhase, notices: [String]? = nil, breaksAfter: Int? = nil) throws -> FakeServer {
         let end: TurnState =
             phase == .succeeded ? .succeeded : phase == .cancelled ? .cancelled : phase == .interrupted ? .interrupted : .failed
         let lines = [
@@ -31,7 +31,11 @@ struct FollowTests {
                     try connection.respond(Fixture.task(.running, version: 2) { $0.turn = TurnID(1) })
                 } else {
                     ended.wait()
-                    try connection.respond(Fixture.task(phase, version: 3) { $0.turn = TurnID(1) })
+                    try connection.respond(
+                        Fixture.task(phase, version: 3) {
+                            $0.turn = TurnID(1)
+                            $0.notices = notices
+                        })
                 }
             case (_, let path) where path.hasSuffix("/transcript"):
                 try connection.beginChunks(type: "application/x-ndjson")
@@ -78,6 +82,14 @@ struct FollowTests {
         #expect(outcome.output.hasPrefix(expected), "\(outcome.output)")
         #expect(outcome.output.contains("\(phase.rawValue.lowercased()) in 0ms"))
         #expect(outcome.errors.contains("task-1 waiting: the session is being prepared\n"))
+    }
+
+    @Test func whatAUserShouldKnowIsShownAlsoOfASuccess() async throws {
+        let fake = try serve(ending: .succeeded, notices: ["The agent's memory was lost."])
+        defer { fake.stop() }
+        let outcome = await fake.run("run", "--follow", "Fix it")
+        #expect(outcome.status == 0)
+        #expect(outcome.errors.hasSuffix("note: The agent's memory was lost.\n"), "\(outcome.errors)")
     }
 
     @Test(arguments: 0...7)

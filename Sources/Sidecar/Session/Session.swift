@@ -20,7 +20,8 @@ public actor Session {
     nonisolated let startedAt: Timestamp
     private let logger: Logger
     private let host: CurrentHost
-    private let driver: (any AgentDriver)?
+    /// Nil without an agent.
+    private lazy var driver = makeDriver()
     private let workspace: Workspace
 
     private var queue: TurnQueue
@@ -65,17 +66,22 @@ public actor Session {
         let host = CurrentHost(secrets: secrets)
         self.host = host
         workspace = Workspace(options.workspace, directory: options.directory, host: host, environment: options.environment)
-        let recent = queue.recent
-        driver = options.agent.map {
+    }
+
+    private func makeDriver() -> (any AgentDriver)? {
+        options.agent.map {
             let environment = AgentEnvironment(
                 options.environment.merging(["HOLDFAST_AGENT_STATE": options.state + "/agent"]) { $1 }, for: $0,
-                learn: { secrets.learn($0) })
+                learn: { [secrets] in secrets.learn($0) })
             // What the set-up command prints comes before the agent's start. A missing one is the first turn's trouble.
             _ = try? environment.read()
             return AgentDrivers.make(
-                description: $0, host: host, environment: environment, digest: { Digest.text(of: recent) })
+                description: $0, host: host, environment: environment,
+                digest: { [weak self] in await self?.digest ?? "" })
         }
     }
+
+    private var digest: String { Digest.text(of: queue.recent) }
 
     /// Starts the agent host, and with it the queue.
     public func start() {
