@@ -99,7 +99,7 @@ private func refusal(
     }
 
     @Test(arguments: [
-        ("{", "not valid"), (#"{"driver":"telepathy","command":["x"]}"#, "driver"), (#"{"driver":"acp"}"#, "command is missing"),
+        ("{", "not valid"), (#"{"driver":"telepathy","command":["x"]}"#, "driver"), (#"{"driver":"acp"}"#, "command is empty"),
         (#"{"driver":"acp","command":[]}"#, "command is empty"), (#"{"driver":"acp","command":"x"}"#, "command"),
         (#"{"driver":"acp","command":["x"],"startTimeout":"0s"}"#, "startTimeout"),
     ])
