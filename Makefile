@@ -6,10 +6,10 @@
 SWIFT ?= swift
 BUILD := $(CURDIR)/.build/debug
 
-.PHONY: help run test build bench images format lint deps clean
+.PHONY: help run test test-agents build bench images format lint deps clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -4; echo; grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -4; echo; grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
 
 run: build ## the demonstration; ONCE=1 ends after the second Task
 	@ONCE=$(ONCE) BUILD=$(BUILD) scripts/run.sh
@@ -20,6 +20,10 @@ build: deps
 test: deps ## every test; LONG=1 for the long variants
 	$(SWIFT) build --build-tests
 	@HOLDFAST_LONG=$(LONG) SWIFT=$(SWIFT) scripts/test.sh
+
+test-agents: deps ## the drivers with real agents, installed under the cache folder; AGENTS="claude" for some
+	$(SWIFT) build --build-tests
+	@SWIFT=$(SWIFT) AGENTS="$(AGENTS)" scripts/test-agents.sh
 
 bench: deps ## the figures of the README, each as a ratio
 	benchmarks/run.sh

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs the Debian packages that are missing, and says so when it cannot.
+# Installs the Debian packages that are missing, those named as arguments too, and says so when it cannot.
 set -eu
 
 missing=""
-for package in binutils git curl jq make pkg-config procps python3 libcurl4-openssl-dev libsqlite3-dev zlib1g-dev; do
+for package in binutils git curl jq make pkg-config procps python3 libcurl4-openssl-dev libsqlite3-dev zlib1g-dev "$@"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
 done
 command -v swift >/dev/null || {

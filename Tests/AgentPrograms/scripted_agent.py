@@ -18,7 +18,7 @@ import uuid
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import script
 
-OUT = threading.Lock()
+OUT = threading.RLock()
 
 
 def emit(frame):
@@ -378,6 +378,7 @@ class ClaudeCode:
         os._exit(1)
 
     def terminated(self):
+        OUT.acquire()  # For ever: nothing more is printed, whatever becomes of the turn.
         if self.turn:
             self.turn.kill_child()
         for child in self.children:

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Runs the conformance scenarios with real agents against the scripted model. Each agent is installed into a virtual environment of
+# its own under the cache folder, once; one that cannot be installed is skipped with the reason.
+#   AGENTS="claude vibe-acp"   only these
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/holdfast/agents
+export HOLDFAST_AGENT_PROGRAMS=$cache/bin
+mkdir -p "$cache/bin"
+python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/deps.sh python3-venv
+
+# name|package|program, with % for the virtual environment's site-packages
+known="claude|claude-agent-sdk|%/claude_agent_sdk/_bundled/claude"
+
+install_agent() { # name package program
+  local venv=$cache/$1 program=$3
+  rm -f "$cache/bin/$1"
+  if [ ! -f "$venv/.installed" ]; then
+    rm -rf "$venv"
+    python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "$2" || return 1
+    touch "$venv/.installed"
+  fi
+  local site
+  site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
+  program=${program//%/$site}
+  [ "${program#/}" != "$program" ] || program=$venv/bin/$program
+  [ -x "$program" ] || { echo "$program is not in the package $2"; return 1; }
+  ln -sf "$program" "$cache/bin/$1"
+}
+
+found=0
+while IFS='|' read -r name package program; do
+  if [ -n "${AGENTS:-}" ] && ! printf ' %s ' "$AGENTS" | grep -q " $name "; then
+    rm -f "$cache/bin/$name"
+    continue
+  fi
+  if reason=$(install_agent "$name" "$package" "$program" 2>&1); then
+    echo "$name: installed"
+    found=1
+  else
+    echo "$name: skipped, because it cannot be installed: $(printf '%s' "$reason" | tail -n 1)"
+  fi
+done <<<"$known"
+[ "$found" = 1 ] || { echo "test-agents: no real agent could be installed; nothing was tested"; exit 0; }
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+timeout --kill-after=10 "${TEST_TIMEOUT:-900}" "${SWIFT:-swift}" test --skip-build --filter '^AgentsTests\.RealAgentTests' >"$log" 2>&1
+status=$?
+[ "$status" -eq 0 ] || cat "$log"
+grep -E '^(✔|✘) Test run' "$log"
+exit "$status"
