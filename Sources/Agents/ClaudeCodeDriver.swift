@@ -47,6 +47,8 @@ actor ClaudeCodeDriver: AgentDriver {
         var recorded: Bool
         /// It works on something: on a prompt, or by itself on the end of a background task.
         var busy = false
+        /// It says when it takes a prompt up, so that what it does by itself is not mistaken for that.
+        var tracksPrompts = false
         /// In US dollars; nil when the agent's account of it is not known.
         var cost: Double?
         /// Of what it did by itself since the last turn.
@@ -237,10 +239,8 @@ actor ClaudeCodeDriver: AgentDriver {
         case "control_cancel_request": await withdrawQuestion(frame["request_id"]?.string)
         case "control_response": if case .ready = waiting?.awaited, agent?.busy == false { arrived(.frame(frame)) }
         case "command_lifecycle":
-            guard let id = frame["command_uuid"]?.string, id == turn.prompt else { break }
-            // Work that began between the prompt's leaving and its arrival was not on the prompt.
-            if frame["state"]?.string == "queued" { turn.taken = false }
-            if frame["state"]?.string == "started" { takeUp() }
+            agent?.tracksPrompts = true
+            if frame["state"]?.string == "started", frame["command_uuid"]?.string == turn.prompt { takeUp() }
         case "result": resulted(frame)
         default:
             if type == "system", frame["subtype"]?.string == "init" { began() }
@@ -251,12 +251,12 @@ actor ClaudeCodeDriver: AgentDriver {
 
     /// The agent begins to work, on the prompt or by itself.
     private func began() {
-        let wasBusy = agent?.busy == true
         agent?.busy = true
-        if !wasBusy || turn.taken { takeUp() }
+        // An interruption that was sent before this stopped nothing.
+        if turn.taken || agent?.tracksPrompts == false { takeUp() }
     }
 
-    /// The prompt is being worked on. An interruption that came before stopped nothing.
+    /// The prompt is being worked on: now an interruption stops it.
     private func takeUp() {
         guard turn.prompt != nil else { return }
         turn.taken = true
@@ -265,9 +265,8 @@ actor ClaudeCodeDriver: AgentDriver {
 
     private func resulted(_ frame: JSONValue) {
         let result = ClaudeCodeResult(frame)
-        let wasBusy = agent?.busy == true
         agent?.busy = false
-        if turn.prompt != nil, turn.taken || !wasBusy {
+        if turn.prompt != nil, turn.taken || agent?.tracksPrompts == false {
             if case .result = waiting?.awaited { arrived(.frame(frame)) }
         } else if agent?.ready == false {
             agent?.refusal = result
