@@ -76,10 +76,12 @@ let package = Package(
         library("Workspace", ["SessionModel", "AgentHost", logging]),
         library(
             "HTTPServing", ["SessionModel", "CLinux", hummingbird, hummingbirdCore, httpTypes, nio, nioPosix, nioLocks, logging]),
+        library("TranscriptServing", ["SessionModel", "Journal", "HTTPServing", hummingbird, nio]),
         library(
             "Sidecar",
             [
-                "SessionModel", "Rendering", "Journal", "AgentHost", "Agents", "Workspace", "HTTPServing", "Processes", arguments,
+                "SessionModel", "Rendering", "Journal", "AgentHost", "Agents", "Workspace", "HTTPServing",
+                "TranscriptServing", "Processes", arguments,
                 hummingbird,
                 httpTypes, nio, nioPosix, nioLocks, logging, lifecycle,
             ]),
@@ -89,7 +91,8 @@ let package = Package(
         library(
             "Supervisor",
             [
-                "SessionModel", "Journal", "HTTPServing", "Curl", "Processes", arguments, crypto, grdb, hummingbird, httpTypes,
+                "SessionModel", "Journal", "HTTPServing", "TranscriptServing", "Curl", "Processes", arguments, crypto, grdb,
+                hummingbird, httpTypes,
                 nio,
                 nioLocks, logging, lifecycle,
             ]),

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 status=0
 
 # One full Foundation in the sidecar's graph costs 44 MB.
-for module in SessionModel Processes Journal AgentHost Agents Workspace HTTPServing Rendering Sidecar DemoAgent; do
+for module in SessionModel Processes Journal AgentHost Agents Workspace HTTPServing TranscriptServing Rendering Sidecar DemoAgent; do
   if grep -rnE '^[[:space:]]*((public|internal|package|private|fileprivate|@[a-zA-Z]+)[[:space:]]+)*import Foundation$' "Sources/$module"; then
     echo "lint: $module is part of the sidecar: import FoundationEssentials instead" >&2
     status=1

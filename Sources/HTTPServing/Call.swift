@@ -68,10 +68,9 @@ public struct Call: Sendable {
     /// - Throws: `Problem` 400, saying which field is wrong, or 413.
     public func json<Value: Decodable>(_ type: Value.Type, upTo limit: Int = 1 << 20) async throws -> Value {
         let bytes = try await body(upTo: limit)
+        func decode() throws -> Value { try bytes.withUnsafeReadableBytes { try JSONDecoder().decode(type, from: Data($0)) } }
         do {
-            return try bytes.withUnsafeReadableBytes {
-                try JSONDecoder().decode(type, from: Data($0))
-            }
+            return bytes.readableBytes > 64 << 10 ? try await offLoop(decode) : try decode()
         } catch let error as DecodingError {
             throw Problem(.invalidRequest, "The body is not what is expected here: \(error.clause).")
         }

@@ -4,6 +4,7 @@ import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 public import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 public import SessionModel
@@ -55,9 +56,35 @@ public struct HTTPService: Sendable {
         self.logger = logger
     }
 
-    /// Serves until the task is cancelled.
+    /// Serves until the task is cancelled: then nothing more is accepted, and open connections are closed.
+    ///
+    /// Every request is handled on the thread of one event loop: what would block it goes ``offLoop(_:)``.
     /// - Parameter onListening: called once connections are accepted, with the port for TCP.
     public func run(onListening: @escaping @Sendable (_ port: Int?) async -> Void = { _ in }) async throws {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let listener = NIOLockedValueBox<(any Channel)?>(nil)
+        let application = application(on: loop) { channel in
+            listener.withLockedValue { $0 = channel }
+            await onListening(channel.localAddress?.port)
+        }
+        let server = Task(executorPreference: EventLoopExecutor(loop)) { try await application.run() }
+        do {
+            try await withTaskCancellationHandler {
+                try await server.value
+            } onCancel: {
+                // The listener first: the server would report the cancellation of its wait for connections as an error.
+                guard let channel = listener.withLockedValue({ $0 }) else { return server.cancel() }
+                channel.close(promise: nil)
+                channel.closeFuture.whenComplete { _ in server.cancel() }
+            }
+        } catch let error as IOError {
+            throw Problem(.internal, "Cannot listen on \(address): \(String(cString: strerror(error.errnoCode))).")
+        }
+    }
+
+    private func application(
+        on loop: any EventLoop, onListening: @escaping @Sendable (any Channel) async -> Void
+    ) -> Application<Responder> {
         var decoder = HTTP1Channel.Configuration.DecoderConfiguration()
         decoder.maxHeaderFieldSize = 16 << 10
         decoder.maxHeaderListSize = 32 << 10
@@ -70,7 +97,7 @@ public struct HTTPService: Sendable {
             case .tcp(let host, let port): .hostname(host, port: port)
             }
         let timeout = TimeAmount.milliseconds(clientTimeout.milliseconds)
-        let application = Application(
+        return Application(
             responder: Responder(access: access, routes: routes, clientTimeout: timeout, logger: logger),
             server: .http1(
                 configuration: .init(
@@ -80,14 +107,9 @@ public struct HTTPService: Sendable {
                 address: bindAddress, availableConnectionsDelegate: .maximum(maxConnections, logger: quiet)),
             onServerRunning: { [address] channel in
                 if case .unix(let path) = address { chmod(path, 0o600) }
-                await onListening(channel.localAddress?.port)
+                await onListening(channel)
             },
-            logger: quiet)
-        do {
-            try await application.run()
-        } catch let error as IOError {
-            throw Problem(.internal, "Cannot listen on \(address): \(String(cString: strerror(error.errnoCode))).")
-        }
+            eventLoopGroupProvider: .shared(loop), logger: quiet)
     }
 
     struct Responder: HTTPResponder {

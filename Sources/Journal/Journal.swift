@@ -40,12 +40,12 @@ public final class Journal: Sendable {
         public init() {}
     }
 
-    private enum Item {
+    enum Item {
         case lines([UInt8], last: UInt64)
         case segment(Segment.Header)
     }
 
-    private struct State {
+    struct State {
         var next: UInt64
         var durable: UInt64
         var pending: [Item] = []
@@ -55,6 +55,7 @@ public final class Journal: Sendable {
         var headerSize: Int
         var waiters: [(sequence: UInt64, continuation: CheckedContinuation<Result<Void, JournalError>, Never>)] = []
         var followers: [UInt64: CheckedContinuation<Void, Never>] = [:]
+        var watchers: [UInt64: @Sendable (_ isOpen: Bool) -> Void] = [:]
         var closers: [CheckedContinuation<Void, Never>] = []
         var nextFollower: UInt64 = 0
         var full: JournalError?
@@ -66,12 +67,14 @@ public final class Journal: Sendable {
         var lock: StateLock?
     }
 
-    private let shared: NIOLockedValueBox<State>
-    private let options: Options
-    private let files: any FileLayer
+    let shared: NIOLockedValueBox<State>
+    let options: Options
+    let files: any FileLayer
     private let blobs: Blobs
-    private let onTrouble: @Sendable (Trouble) -> Void
-    private let wake = DispatchSignal()
+    let onTrouble: @Sendable (Trouble) -> Void
+    let wake = WakeSignal()
+    /// What followers read of what is new.
+    let tail = Tail(limit: 512 << 10)
 
     // MARK: Opening
 
@@ -128,7 +131,7 @@ public final class Journal: Sendable {
     }
 
     /// Makes a segment whose header is on disk before the file has its name.
-    private static func makeSegment(
+    static func makeSegment(
         _ header: Segment.Header, state: String, files: any FileLayer
     ) throws -> (any File, Int) {
         let directory = state + "/transcript"
@@ -172,7 +175,7 @@ public final class Journal: Sendable {
             State(
                 next: header.segment.first, durable: header.segment.first - 1, segmentSize: headerSize, headerSize: headerSize,
                 lock: lock))
-        let thread = Thread(journal: self, file: file, offset: headerSize)
+        let thread = Writer(journal: self, file: file, offset: headerSize)
         thread.start()
     }
 
@@ -193,14 +196,15 @@ public final class Journal: Sendable {
     /// One caller at a time: the order of calls is the order of events.
     @discardableResult
     public func append(_ body: EventBody, turn: TurnID?, at time: Timestamp) -> UInt64 {
-        var data: Data
+        var data: [UInt8]
         do { data = try body.encodedData() } catch { preconditionFailure("an event that is not JSON: \(error)") }
         var blob: (name: String, bytes: Int)?
         if data.count > Blobs.threshold {
             // Where the blob cannot be written, the line stays whole: a long line is better than a lost prompt.
-            if let short = try? Blobs.shorten(data), let name = try? blobs.store(data) {
+            let whole = Data(data)
+            if let short = try? Blobs.shorten(whole), let name = try? blobs.store(whole) {
                 blob = (name, data.count)
-                data = short
+                data = Array(short)
             }
         }
         let (sequence, sleeping) = shared.withLockedValue { state in
@@ -240,16 +244,14 @@ public final class Journal: Sendable {
         }
         guard due else { return }
         let checkpoint = checkpoint()
-        let first = shared.withLockedValue { $0.next }
-        let header = Segment.Header(
-            segment: .init(
-                format: Segment.format, journal: id, epoch: epoch, first: first, lastTurn: checkpoint.lastOrdinal, time: time),
-            checkpoint: checkpoint)
-        let size = (try? header.line().count) ?? 0
-        shared.withLockedValue {
-            $0.pending.append(.segment(header))
-            $0.segmentSize = size
-            $0.headerSize = size
+        shared.withLockedValue { state in
+            let header = Segment.Header(
+                segment: .init(
+                    format: Segment.format, journal: id, epoch: epoch, first: state.next, lastTurn: checkpoint.lastOrdinal,
+                    time: time), checkpoint: checkpoint)
+            state.pending.append(.segment(header))
+            // The writer adds the header's size when it has written it.
+            state.segmentSize = 0
         }
         wake.signal()
     }
@@ -306,6 +308,24 @@ public final class Journal: Sendable {
         }
     }
 
+    /// Calls `wake` whenever there are new durable events, and with false when there will be no more.
+    ///
+    /// It is called on the journal's thread, which waits for it.
+    /// - Returns: what ``unwatch(_:)`` takes.
+    public func watch(_ wake: @escaping @Sendable (_ isOpen: Bool) -> Void) -> UInt64 {
+        let (ticket, isOpen) = shared.withLockedValue { state in
+            state.nextFollower += 1
+            if !state.closed { state.watchers[state.nextFollower] = wake }
+            return (state.nextFollower, !state.closed)
+        }
+        if !isOpen { wake(false) }
+        return ticket
+    }
+
+    public func unwatch(_ ticket: UInt64) {
+        shared.withLockedValue { $0.watchers[ticket] = nil }
+    }
+
     /// Writes what is pending, if it can, and stops the writer.
     public func close() async {
         shared.withLockedValue { $0.closing = true }
@@ -317,258 +337,5 @@ public final class Journal: Sendable {
             }
             if closed { continuation.resume() }
         }
-    }
-
-    // MARK: The writer
-
-    /// The thread that owns the file.
-    private final class Thread: @unchecked Sendable {  // Its fields are used by its own thread only.
-        let journal: Journal
-        var file: any File
-        /// Where the next durable write goes: everything before it is on disk.
-        var offset: Int
-        /// The end of the space that is set aside; nil where the file system cannot.
-        var reserved: Int? = 0
-        /// Taken from the queue, not yet durable.
-        var batch: [Item] = []
-
-        init(journal: Journal, file: any File, offset: Int) {
-            self.journal = journal
-            self.file = file
-            self.offset = offset
-        }
-
-        func start() {
-            var thread = pthread_t()
-            let box = Unmanaged.passRetained(self)
-            let result = pthread_create(
-                &thread, nil,
-                { argument in
-                    Unmanaged<Thread>.fromOpaque(argument!).takeRetainedValue().run()
-                    return nil
-                }, box.toOpaque())
-            precondition(result == 0, "no thread for the journal: \(String(cString: strerror(result)))")
-            pthread_detach(thread)
-        }
-
-        func run() {
-            keepReserve()
-            while true {
-                let (items, closing, full) = journal.shared.withLockedValue { state in
-                    defer {
-                        state.pending.removeAll()
-                        state.pendingBytes = 0
-                    }
-                    return (state.pending, state.closing, state.full != nil)
-                }
-                batch += items
-                if batch.isEmpty, closing { break }
-                if batch.isEmpty, !full {
-                    journal.wake.wait()
-                    continue
-                }
-                do {
-                    try write()
-                    keepReserve()
-                } catch  where error.isFull && closing {
-                    break
-                } catch  where error.isFull {
-                    try? file.truncate(to: offset)
-                    if reserved != nil { reserved = 0 }  // It went with what was cut off.
-                    report(full: error)
-                } catch {
-                    fail(error)
-                    return
-                }
-                // While full, the next attempt is when something is appended (there may be a reserve), or after a while.
-                if journal.fault != nil { journal.wake.wait(atMost: journal.options.retry) }
-            }
-            try? file.truncate(to: offset)  // gives the reserve back
-            file.close()
-            finish()
-        }
-
-        /// Makes the batch durable, from its first item on; what is durable leaves the batch.
-        private func write() throws(FileError) {
-            while let item = batch.first {
-                switch item {
-                case .lines(var bytes, var last):
-                    var count = 1
-                    while count < batch.count, case .lines(let more, let end) = batch[count] {
-                        bytes += more
-                        last = end
-                        count += 1
-                    }
-                    try file.write(bytes, at: offset)
-                    do {
-                        try file.sync()
-                    } catch {
-                        // The kernel may have dropped the pages and forgotten the error: only the disk knows what is there.
-                        throw FileError(error.operation, error.path, errno: EIO)
-                    }
-                    offset += bytes.count
-                    batch.removeFirst(count)
-                    acknowledge(last)
-                case .segment(let header):
-                    let made: (any File, Int)
-                    do {
-                        made = try Journal.makeSegment(header, state: journal.state, files: journal.files)
-                    } catch let error as FileError where error.isFull {
-                        // The present segment goes on, so that the ends of running turns still fit into its reserve; its owner
-                        // asks again when it has grown.
-                        batch.removeFirst()
-                        continue
-                    } catch let error as FileError {
-                        throw error
-                    } catch {
-                        preconditionFailure("a checkpoint that is not JSON: \(error)")
-                    }
-                    try? file.truncate(to: offset)
-                    file.close()
-                    file = made.0
-                    offset = made.1
-                    reserved = reserved == nil ? nil : 0
-                    batch.removeFirst()
-                }
-            }
-        }
-
-        /// Sets disk space aside ahead of the writer, so that a full disk is known before anything is lost to it.
-        private func keepReserve() {
-            guard let reserved else {
-                if journal.fault != nil { reportRecovered() }
-                return
-            }
-            let wanted = journal.options.reserve
-            if reserved - offset >= wanted / 2 {
-                if journal.fault != nil { reportRecovered() }
-                return
-            }
-            do {
-                self.reserved = try file.reserve(from: offset, count: wanted) ? offset + wanted : nil
-                if journal.fault != nil { reportRecovered() }
-            } catch  where error.isFull {
-                report(full: error)
-            } catch {
-                self.reserved = nil  // A file system that has no say in this is told by its writes.
-            }
-        }
-
-        private func acknowledge(_ last: UInt64) {
-            let (waiters, followers) = journal.shared.withLockedValue { state in
-                state.durable = last
-                state.syncs += 1
-                let split = state.waiters.partition { $0.sequence <= last }
-                let ready = state.waiters[split...]
-                state.waiters.removeSubrange(split...)
-                defer { state.followers.removeAll(keepingCapacity: true) }
-                return (ready, state.followers)
-            }
-            for waiter in waiters { waiter.continuation.resume(returning: .success(())) }
-            for follower in followers.values { follower.resume() }
-        }
-
-        private func report(full error: FileError) {
-            let problem = JournalError(.full, "The journal cannot be written: \(error).")
-            let (first, waiters) = journal.shared.withLockedValue { state in
-                defer {
-                    state.full = problem
-                    state.waiters.removeAll()
-                }
-                return (state.full == nil, state.waiters)
-            }
-            for waiter in waiters { waiter.continuation.resume(returning: .failure(problem)) }
-            if first { journal.onTrouble(.full("\(error)")) }
-        }
-
-        private func reportRecovered() {
-            journal.shared.withLockedValue { $0.full = nil }
-            journal.onTrouble(.recovered)
-        }
-
-        private func fail(_ error: FileError) {
-            let problem = JournalError(
-                .broken, "The journal cannot be made durable: \(error). The sidecar ends and recovers from what is on disk.")
-            let waiters = journal.shared.withLockedValue { state in
-                defer {
-                    state.broken = problem
-                    state.waiters.removeAll()
-                }
-                return state.waiters
-            }
-            journal.onTrouble(.broken(problem.message))
-            for waiter in waiters { waiter.continuation.resume(returning: .failure(problem)) }
-            file.close()
-            finish()
-        }
-
-        private func finish() {
-            let (waiters, followers, closers) = journal.shared.withLockedValue { state in
-                state.closed = true
-                if state.broken == nil { state.lock = nil }
-                defer {
-                    state.waiters.removeAll()
-                    state.followers.removeAll()
-                    state.closers.removeAll()
-                }
-                return (state.waiters, state.followers, state.closers)
-            }
-            for waiter in waiters {
-                waiter.continuation.resume(returning: .failure(JournalError(.broken, "The journal is closed.")))
-            }
-            for follower in followers.values { follower.resume() }
-            for closer in closers { closer.resume() }
-        }
-    }
-}
-
-/// Wakes the writer: signals that come while it works are one signal.
-private final class DispatchSignal: @unchecked Sendable {  // The condition guards `signalled`.
-    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-    private var signalled = false
-
-    init() {
-        pthread_mutex_init(mutex, nil)
-        // Monotonic, so that a clock that is set back does not stretch a wait.
-        var attributes = pthread_condattr_t()
-        pthread_condattr_init(&attributes)
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
-        pthread_cond_init(condition, &attributes)
-        pthread_condattr_destroy(&attributes)
-    }
-
-    deinit {
-        pthread_cond_destroy(condition)
-        pthread_mutex_destroy(mutex)
-        condition.deallocate()
-        mutex.deallocate()
-    }
-
-    func signal() {
-        pthread_mutex_lock(mutex)
-        signalled = true
-        pthread_cond_signal(condition)
-        pthread_mutex_unlock(mutex)
-    }
-
-    func wait(atMost span: TimeSpan? = nil) {
-        var deadline = timespec()
-        if let span {
-            clock_gettime(CLOCK_MONOTONIC, &deadline)
-            let nanoseconds = Int64(deadline.tv_nsec) + span.milliseconds % 1000 * 1_000_000
-            deadline.tv_sec += Int(span.milliseconds / 1000 + nanoseconds / 1_000_000_000)
-            deadline.tv_nsec = Int(nanoseconds % 1_000_000_000)
-        }
-        pthread_mutex_lock(mutex)
-        while !signalled {
-            if span == nil {
-                pthread_cond_wait(condition, mutex)
-            } else if pthread_cond_timedwait(condition, mutex, &deadline) != 0 {
-                break
-            }
-        }
-        signalled = false
-        pthread_mutex_unlock(mutex)
     }
 }

@@ -80,7 +80,7 @@ struct SegmentScan {
         var last = first - 1
         var bad: Int?
         while position < bytes.count {
-            let end = bytes[position...].firstIndex(of: UInt8(ascii: "\n")) ?? bytes.count
+            let end = bytes.index(of: UInt8(ascii: "\n"), from: position) ?? bytes.count
             let line = bytes[position..<end]
             if position == 0, let header = Segment.Header(line: line) {
                 self.header = header

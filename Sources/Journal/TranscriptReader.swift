@@ -37,12 +37,15 @@ public final class TranscriptReader {
     deinit { segment?.file.close() }
 
     /// The journal's id and its last event, as its files tell; nil when there is no journal.
-    public static func identity(state: String, files: any FileLayer = PosixFileLayer()) throws(FileError) -> String? {
+    public static func end(state: String, files: any FileLayer = PosixFileLayer()) throws(FileError) -> Cursor? {
         let directory = state + "/transcript"
-        for first in try segments(directory, files).reversed() {
-            if let header = try header(of: first, directory, files) { return header.segment.journal }
-        }
-        return nil
+        let segments = try segments(directory, files)
+        var header: Segment.Header?
+        for first in segments.reversed() where header == nil { header = try Self.header(of: first, directory, files) }
+        guard let header, let newest = segments.last else { return nil }
+        let reader = TranscriptReader(segment: newest, directory: directory, files: files)
+        while try !reader.next().isEmpty {}
+        return Cursor(journal: header.segment.journal, sequence: reader.last)
     }
 
     /// The next items in order, about `limit` bytes of them; empty when there is none up to sequence number `end`.
@@ -86,6 +89,13 @@ public final class TranscriptReader {
         return items
     }
 
+    /// Leaves out what is before: events up to a sequence number have been seen elsewhere.
+    func skip(to sequence: UInt64) {
+        guard sequence > last else { return }
+        last = sequence
+        damagedIn = nil
+    }
+
     private func note() { damagedIn = damagedIn ?? segment?.first }
 
     private func gap(upTo end: UInt64) -> JournalGap {
@@ -104,7 +114,7 @@ public final class TranscriptReader {
             try open(first)
         }
         while true {
-            if let end = chunk[position...].firstIndex(of: UInt8(ascii: "\n")) {
+            if let end = chunk.index(of: UInt8(ascii: "\n"), from: position) {
                 defer { position = end + 1 }
                 return chunk[position..<end]
             }

@@ -304,11 +304,9 @@ public struct WorkspaceStep: Sendable, Hashable, Codable {
 
 /// What the journal keeps of an idempotency key: not the key itself, which may say more than a transcript's readers should see.
 public struct KeyDigest: Sendable, Hashable, Codable {
-    /// The first 128 bits of the key's SHA-256, in hexadecimal.
-    public var key: String
-    /// The same of the request.
-    public var request: String
-    public init(key: String, request: String) {
+    public var key: Digest128
+    public var request: Digest128
+    public init(key: Digest128, request: Digest128) {
         self.key = key
         self.request = request
     }

@@ -1,5 +1,3 @@
-public import FoundationEssentials
-
 extension EventBody {
     /// The event's type as a transcript line spells it.
     public var type: String {
@@ -84,9 +82,9 @@ extension EventBody {
     }
 
     /// The event's data as JSON text.
-    public func encodedData() throws -> Data {
+    public func encodedData() throws -> [UInt8] {
         if case .turnQueued(let queued) = self { return queued.json }
-        return try JSON.encode(data)
+        return Array(try JSON.encode(data))
     }
 
     public init(type: String, from decoder: any Decoder) throws {

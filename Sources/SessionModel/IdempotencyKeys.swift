@@ -14,12 +14,7 @@ extension KeyDigest {
             withUnsafeBytes(of: &length) { hash.update(bufferPointer: $0) }
             if let field { hash.update(data: Data(field.utf8)) }
         }
-        self.init(key: Self.hex(SHA256.hash(data: Data(key.utf8))), request: Self.hex(hash.finalize()))
-    }
-
-    private static func hex(_ digest: SHA256.Digest) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(decoding: digest.prefix(16).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+        self.init(key: Digest128(SHA256.hash(data: Data(key.utf8))), request: Digest128(hash.finalize()))
     }
 }
 
@@ -30,25 +25,10 @@ struct IdempotencyKeys: Sendable, Hashable {
         var turn: UInt64
         var at: Int64
     }
-    private struct Half128: Sendable, Hashable {
-        var high: UInt64
-        var low: UInt64
-        init?(_ hex: String) {
-            guard hex.utf8.count == 32, let high = UInt64(hex.prefix(16), radix: 16), let low = UInt64(hex.suffix(16), radix: 16)
-            else { return nil }
-            self.high = high
-            self.low = low
-        }
-        var hex: String { Self.pad(high) + Self.pad(low) }
-        static func pad(_ word: UInt64) -> String {
-            let digits = String(word, radix: 16)
-            return String(repeating: "0", count: 16 - digits.utf8.count) + digits
-        }
-    }
 
-    private var entries: [Half128: Entry] = [:]
+    private var entries: [Digest128: Entry] = [:]
     private struct Slot: Sendable, Hashable {
-        var key: Half128
+        var key: Digest128
         var at: Int64
     }
     /// The keys in the order of their turns; those before `first` are gone. A key that came again after it had expired has two
@@ -65,16 +45,18 @@ struct IdempotencyKeys: Sendable, Hashable {
     }
 
     func match(_ digest: KeyDigest) -> Match {
-        guard let key = Half128(digest.key), let entry = entries[key] else { return .new }
+        guard let entry = entries[digest.key] else { return .new }
         let turn = TurnID(entry.turn)
-        return entry.request == Half128(digest.request)?.high ? .repeated(turn) : .mismatch(turn)
+        return entry.request == Self.half(digest.request) ? .repeated(turn) : .mismatch(turn)
     }
 
     mutating func insert(_ digest: KeyDigest, turn: TurnID, at time: Timestamp) {
-        guard let key = Half128(digest.key), let request = Half128(digest.request) else { return }
-        entries[key] = Entry(request: request.high, turn: turn.ordinal, at: time.milliseconds)
-        order.append(Slot(key: key, at: time.milliseconds))
+        entries[digest.key] = Entry(request: Self.half(digest.request), turn: turn.ordinal, at: time.milliseconds)
+        order.append(Slot(key: digest.key, at: time.milliseconds))
     }
+
+    /// Half of a request's digest is enough to tell it from another one with the same key.
+    private static func half(_ request: Digest128) -> UInt64 { UInt64(request.bits >> 64) }
 
     mutating func expire(before moment: Timestamp) {
         while first < order.count, order[first].at < moment.milliseconds {
@@ -95,7 +77,7 @@ extension IdempotencyKeys: Codable {
         var container = try decoder.unkeyedContainer()
         while !container.isAtEnd {
             let parts = try container.decode(String.self).split(separator: " ")
-            guard parts.count == 4, let key = Half128(String(parts[0])), let request = UInt64(parts[1], radix: 16),
+            guard parts.count == 4, let key = Digest128(parts[0]), let request = UInt64(parts[1], radix: 16),
                 let turn = UInt64(parts[2]), let at = Int64(parts[3])
             else { throw DecodingError.dataCorruptedError(in: container, debugDescription: "not an idempotency key's entry") }
             entries[key] = Entry(request: request, turn: turn, at: at)
@@ -107,7 +89,7 @@ extension IdempotencyKeys: Codable {
         var container = encoder.unkeyedContainer()
         for slot in order[first...] {
             guard let entry = entries[slot.key], entry.at == slot.at else { continue }
-            try container.encode("\(slot.key.hex) \(String(entry.request, radix: 16)) \(entry.turn) \(entry.at)")
+            try container.encode("\(slot.key) \(String(entry.request, radix: 16)) \(entry.turn) \(entry.at)")
         }
     }
 }

@@ -1,21 +1,19 @@
-public import FoundationEssentials
-
 /// JSON written by hand, byte for byte what ``JSON/encode(_:)`` writes: for the two documents that every accepted turn costs, its
 /// line in the journal and the answer to its client. A general encoder takes ten times as long for them.
 ///
 /// Members are given in the order of their names.
 struct JSONText {
-    private(set) var data = Data()
+    private(set) var bytes: [UInt8] = []
     private var first = true
 
-    init(capacity: Int) { data.reserveCapacity(capacity) }
+    init(capacity: Int) { bytes.reserveCapacity(capacity) }
 
     mutating func object(_ members: (inout JSONText) -> Void) {
-        data.append(UInt8(ascii: "{"))
+        bytes.append(UInt8(ascii: "{"))
         first = true
         members(&self)
         first = false
-        data.append(UInt8(ascii: "}"))
+        bytes.append(UInt8(ascii: "}"))
     }
 
     mutating func object(_ name: StaticString, _ members: (inout JSONText) -> Void) {
@@ -34,35 +32,40 @@ struct JSONText {
     mutating func member(_ name: StaticString, _ value: Int?) {
         guard let value else { return }
         self.name(name)
-        data.append(contentsOf: String(value).utf8)
+        bytes.append(contentsOf: String(value).utf8)
+    }
+
+    mutating func member(_ name: StaticString, _ value: Digest128) {
+        self.name(name)
+        value.digits.withUnsafeBufferPointer { string($0) }
     }
 
     mutating func member(_ name: StaticString, _ value: Bool?) {
         guard let value else { return }
         self.name(name)
-        data.append(contentsOf: (value ? "true" : "false").utf8)
+        bytes.append(contentsOf: (value ? "true" : "false").utf8)
     }
 
     private mutating func name(_ name: StaticString) {
-        if !first { data.append(UInt8(ascii: ",")) }
+        if !first { bytes.append(UInt8(ascii: ",")) }
         first = false
-        data.append(UInt8(ascii: "\""))
-        data.append(name.utf8Start, count: name.utf8CodeUnitCount)
-        data.append(UInt8(ascii: "\""))
-        data.append(UInt8(ascii: ":"))
+        bytes.append(UInt8(ascii: "\""))
+        bytes.append(contentsOf: UnsafeBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount))
+        bytes.append(UInt8(ascii: "\""))
+        bytes.append(UInt8(ascii: ":"))
     }
 
     private mutating func string(_ text: UnsafeBufferPointer<UInt8>) {
-        data.append(UInt8(ascii: "\""))
+        bytes.append(UInt8(ascii: "\""))
         // Runs of plain bytes go as one.
         var start = 0
         for (index, byte) in text.enumerated() where byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
-            data.append(contentsOf: text[start..<index])
-            data.append(contentsOf: Self.escaped(byte).utf8)
+            bytes.append(contentsOf: text[start..<index])
+            bytes.append(contentsOf: Self.escaped(byte).utf8)
             start = index + 1
         }
-        data.append(contentsOf: text[start...])
-        data.append(UInt8(ascii: "\""))
+        bytes.append(contentsOf: text[start...])
+        bytes.append(UInt8(ascii: "\""))
     }
 
     private static func escaped(_ byte: UInt8) -> String {
@@ -81,7 +84,7 @@ struct JSONText {
 
 extension TurnQueued {
     /// What ``JSON/encode(_:)`` gives, sooner.
-    public var json: Data {
+    public var json: [UInt8] {
         var text = JSONText(capacity: request.prompt.utf8.count + 256)
         text.object { text in
             if let key {
@@ -101,14 +104,14 @@ extension TurnQueued {
                 text.member("whenBusy", request.whenBusy?.rawValue)
             }
         }
-        return text.data
+        return text.bytes
     }
 }
 
 extension Turn {
     /// What ``JSON/encode(_:)`` gives, sooner for a turn that the agent has not worked on.
-    public func json() throws -> Data {
-        guard input == nil, results == nil, interruption == nil, notices == nil else { return try JSON.encode(self) }
+    public func json() throws -> [UInt8] {
+        guard input == nil, results == nil, interruption == nil, notices == nil else { return Array(try JSON.encode(self)) }
         var text = JSONText(capacity: prompt.utf8.count + 512)
         text.object { text in
             text.member("attempts", attempts)
@@ -132,6 +135,6 @@ extension Turn {
             text.member("timeout", timeout)
             text.member("whenBusy", whenBusy.rawValue)
         }
-        return text.data
+        return text.bytes
     }
 }

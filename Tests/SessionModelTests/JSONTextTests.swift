@@ -10,14 +10,14 @@ import Testing
         + (0..<200).map { String(UnicodeScalar($0) ?? "x") + "x" }
 
     @Test(arguments: texts) func queuedTurns(_ text: String) throws {
-        for key in [nil, KeyDigest(key: "k", request: text)] {
+        for key in [nil, KeyDigest(key: "k", request: TurnRequest(prompt: text))] {
             for timeout in [nil, TimeSpan.minutes(90)] {
                 let queued = TurnQueued(
                     request: TurnRequest(
                         prompt: text, whenBusy: timeout == nil ? nil : .supersede, supersedeKey: timeout.map { _ in text },
                         timeout: timeout, model: key.map { _ in text }, effort: text,
                         onInterrupt: timeout.map { _ in .retry(2) }, raw: key.map { _ in true }), key: key)
-                #expect(try queued.json == JSON.encode(queued))
+                #expect(try Data(queued.json) == JSON.encode(queued))
             }
         }
     }
@@ -51,7 +51,7 @@ import Testing
             turn.input =
                 Int.random(in: 0..<5, using: &random) == 0
                 ? InputRequest(id: "q", question: text(), options: [], deadline: moment) : nil
-            #expect(try turn.json() == JSON.encode(turn))
+            #expect(try Data(turn.json()) == JSON.encode(turn))
         }
     }
 }

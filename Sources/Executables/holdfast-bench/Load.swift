@@ -3,17 +3,13 @@ import Glibc
 /// A closed loop of HTTP clients on one thread: each sends its next request when it has the answer to the last.
 ///
 /// Raw sockets and poll(2), so that on a machine of few cores the clients take little from the server.
-struct Load {
-    /// Durations from the first byte of a request to the last of its response.
-    var latencies: Samples
-    var seconds: Double
-    var rate: Double { Double(latencies.count) / seconds }
-
+enum Load {
     /// - Parameter request: the bytes of the n-th request.
+    /// - Returns: durations from the first byte of a request to the last of its response.
     /// - Throws: ``Failure`` for any answer but the expected one.
     static func run(
         _ endpoint: Endpoint, clients: Int, seconds: Double, expecting status: Int, request: (Int) -> [UInt8]
-    ) throws -> Load {
+    ) throws -> Run {
         var connections: [Connection] = []
         defer { for connection in connections { close(connection.fd) } }
         for _ in 0..<clients {
@@ -47,7 +43,7 @@ struct Load {
                 }
             }
         }
-        return Load(latencies: Samples(latencies), seconds: Double(monotonic() - start) / 1e9)
+        return Run(latencies: latencies, seconds: Double(monotonic() - start) / 1e9)
     }
 
     private final class Connection {

@@ -27,6 +27,29 @@ struct Samples {
     }
 }
 
+/// One thing done again and again for a while.
+struct Run {
+    var latencies: [UInt64]
+    var seconds: Double
+    var rate: Double { Double(latencies.count) / seconds }
+}
+
+/// Runs of several rounds. A round measures things that are compared one right after the other, so that a machine or a disk that
+/// is now faster and now slower does not change their ratio; what counts is the median of the rounds.
+struct Rounds {
+    private var runs: [Run] = []
+
+    mutating func add(_ run: Run) { runs.append(run) }
+
+    var rate: Double { Rounds.median(runs.map(\.rate)) }
+    var latencies: Samples { Samples(runs.flatMap(\.latencies)) }
+
+    /// How many times as fast as the others, round by round.
+    func ratio(to others: Rounds) -> Double { Rounds.median(zip(runs, others.runs).map { $0.rate / $1.rate }) }
+
+    private static func median(_ values: [Double]) -> Double { values.isEmpty ? .nan : values.sorted()[values.count / 2] }
+}
+
 /// What makes a figure meaningless, so that no table is printed from it.
 struct Failure: Error, CustomStringConvertible {
     var description: String

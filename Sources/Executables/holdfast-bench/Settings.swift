@@ -7,12 +7,12 @@ struct Settings {
     var supervisor: String?
     /// On the file system that is measured; everything in it goes.
     var directory: String
-    /// How long one load lasts.
-    var seconds = 2.0
+    /// How long one load lasts in each round.
+    var seconds = 0.8
     /// The size of the large transcript, bytes.
     var transcript = 1 << 30
-    /// Which groups of rows; nil for all.
-    var only: Set<String>?
+    /// The beginnings of the names of what is measured; nil for all.
+    private var only: [String]?
 
     /// - Throws: ``Failure`` that says how to call it.
     init(_ arguments: [String]) throws {
@@ -28,17 +28,21 @@ struct Settings {
         supervisor = values["supervisor"]
         if let seconds = values["seconds"].flatMap({ Double($0) }) { self.seconds = seconds }
         if let size = values["transcript-mb"].flatMap({ Int($0) }) { transcript = size << 20 }
-        only = values["only"].map { Set($0.split(separator: ",").map(String.init)) }
+        only = values["only"].map { $0.split(separator: ",").map(String.init) }
     }
 
     static let usage = """
         usage: holdfast-bench --sidecar FILE --directory DIR [--supervisor FILE] [--seconds N] [--transcript-mb N]
-                              [--only enqueue,sidecar,transcript,followup]
+                              [--only NAME,…]
+        The names, of which a beginning suffices: enqueue-unix-1, enqueue-tcp-1, enqueue-unix-64, enqueue-tcp-64, transcript,
+        sidecar-start, sidecar-turns, sidecar-large, followup.
         """
 
+    func wants(_ name: String) -> Bool { only?.contains { name.hasPrefix($0) } ?? true }
+
     /// A new directory with a short name.
-    func fresh(_ name: String) throws -> String {
-        let path = "\(directory)/\(name)"
+    func fresh(_ name: String, in parent: String? = nil) throws -> String {
+        let path = parent.map { "\($0)/holdfast-bench-\(getpid())-\(name)" } ?? "\(directory)/\(name)"
         try? FileManager.default.removeItem(atPath: path)
         _ = try check(mkdir(path, 0o700), path)
         return path

@@ -1,23 +1,32 @@
 import FoundationEssentials
+import Glibc
 
-/// The one Markdown table that a run prints: a figure, and the ratio that it is judged by.
+/// The one Markdown table that a run prints, row by row as it is measured: a figure, and the ratio that it is judged by.
 struct Table {
-    private var rows: [[String]] = [["what", "figure", "judged by", "ratio", "aim", ""]]
+    private static let columns: [(name: String, width: Int)] = [
+        ("what", 43), ("figure", 31), ("judged by", 34), ("ratio", 5), ("aim", 25), ("", 6),
+    ]
+
+    /// Whether an aim was missed.
+    private(set) var missed = false
+
+    init() {
+        row(Self.columns.map(\.name))
+        row(Self.columns.map { String(repeating: "-", count: max(3, $0.width)) })
+    }
 
     /// - Parameter met: nil for a figure that only orients.
     mutating func add(
         _ what: String, _ figure: String, _ against: String = "", _ ratio: String = "", aim: String = "", met: Bool? = nil
     ) {
-        rows.append([what, figure, against, ratio, aim, met.map { $0 ? "✓" : "✗" } ?? ""])
+        if met == false { missed = true }
+        row([what, figure, against, ratio, aim, met.map { $0 ? "met" : "missed" } ?? ""])
     }
 
-    var text: String {
-        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-        var lines = rows.map { row in
-            "| " + zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }.joined(separator: " | ") + " |"
-        }
-        lines.insert("| " + widths.map { String(repeating: "-", count: max(3, $0)) }.joined(separator: " | ") + " |", at: 1)
-        return lines.joined(separator: "\n")
+    private func row(_ cells: [String]) {
+        let padded = zip(cells, Self.columns).map { $0 + String(repeating: " ", count: max(0, $1.width - $0.count)) }
+        print("| \(padded.joined(separator: " | ")) |")
+        fflush(nil)
     }
 }
 

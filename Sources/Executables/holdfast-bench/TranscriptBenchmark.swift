@@ -7,7 +7,8 @@ struct TranscriptBenchmark {
     let settings: Settings
     private static let events = 20_000
 
-    func run(_ table: inout Table, bare: Double) throws {
+    func run(_ table: inout Table) throws {
+        let bare = try Disk.syncedAppends(in: settings.directory, seconds: 1).rate
         let one = try measure(followers: 1)
         let many = try measure(followers: 50)
         table.add(

@@ -6,13 +6,6 @@ enum Endpoint: Sendable {
     case unix(String)
     case tcp(port: UInt16, token: String)
 
-    var name: String {
-        switch self {
-        case .unix: "Unix socket"
-        case .tcp: "TCP"
-        }
-    }
-
     /// The header lines that every request carries.
     var headers: String {
         switch self {

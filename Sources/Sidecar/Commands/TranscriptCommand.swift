@@ -46,18 +46,21 @@ struct TranscriptCommand: ParsableCommand {
 
     private func readFiles(_ printer: inout Printer) throws {
         let state = stateDir ?? environment("HOLDFAST_STATE_DIR") ?? "/holdfast/state"
-        let identity: String?
-        do { identity = try TranscriptReader.identity(state: state) } catch {
+        let end: Cursor?
+        do { end = try TranscriptReader.end(state: state) } catch {
             throw Problem(.notFound, "\(state) holds no transcript: \(error).")
         }
-        guard let identity else { throw Problem(.notFound, "\(state) holds no transcript.") }
+        guard let end else { throw Problem(.notFound, "\(state) holds no transcript.") }
         var start: UInt64 = 0
         if let after {
             guard let sequence = UInt64(after) ?? Cursor(after)?.sequence else {
                 throw Problem(.invalidRequest, "“\(after)” is neither a cursor nor a sequence number.")
             }
-            if let cursor = Cursor(after), cursor.journal != identity {
-                throw Problem(.cursorGone, "The cursor \(cursor) belongs to another journal; this one is \(identity).")
+            if let cursor = Cursor(after), cursor.journal != end.journal {
+                throw Problem(.cursorGone, "The cursor \(cursor) belongs to another journal; this one is \(end.journal).")
+            }
+            guard sequence <= end.sequence else {
+                throw Problem(.cursorGone, "The cursor \(after) is beyond the newest event, \(end.sequence).")
             }
             start = sequence
         }

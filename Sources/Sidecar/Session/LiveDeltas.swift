@@ -14,26 +14,28 @@ final class LiveDeltas: Sendable {
     }
 
     private struct State {
-        var subscribers: [UInt64: AsyncStream<Delta>.Continuation] = [:]
+        var subscribers: [UInt64: @Sendable (Delta) -> Void] = [:]
         var next: UInt64 = 0
     }
 
     private let state = NIOLockedValueBox(State())
 
-    /// The deltas from now on; at most 64 wait for a slow follower, older ones give way.
-    func subscribe() -> AsyncStream<Delta> {
-        AsyncStream(bufferingPolicy: .bufferingNewest(64)) { continuation in
-            let id = state.withLockedValue { state in
-                state.next += 1
-                state.subscribers[state.next] = continuation
-                return state.next
-            }
-            continuation.onTermination = { [state] _ in state.withLockedValue { $0.subscribers[id] = nil } }
+    /// Calls `receive` with each delta from now on.
+    /// - Returns: what ``unsubscribe(_:)`` takes.
+    func subscribe(_ receive: @escaping @Sendable (Delta) -> Void) -> UInt64 {
+        state.withLockedValue { state in
+            state.next += 1
+            state.subscribers[state.next] = receive
+            return state.next
         }
     }
 
+    func unsubscribe(_ id: UInt64) {
+        state.withLockedValue { $0.subscribers[id] = nil }
+    }
+
     func publish(_ text: String, turn: TurnID?, after sequence: UInt64) {
-        let subscribers = state.withLockedValue { Array($0.subscribers.values) }
-        for subscriber in subscribers { subscriber.yield(Delta(delta: text, turn: turn, after: sequence)) }
+        let subscribers = state.withLockedValue { $0.subscribers }
+        for receive in subscribers.values { receive(Delta(delta: text, turn: turn, after: sequence)) }
     }
 }

@@ -2,6 +2,7 @@ import AgentHost
 import Agents
 import FoundationEssentials
 import Glibc
+import HTTPServing
 public import Journal
 public import Logging
 import Processes
@@ -447,7 +448,8 @@ extension Session {
         try? await settled()
         if let turn = queue.turn(id) { return turn }
         guard id.ordinal <= queue.lastOrdinal else { throw Problem(.notFound, "There is no turn \(id) in this session.") }
-        guard let turn = try TranscriptReader.turn(id, state: options.state, upTo: journal.durable) else {
+        let (state, end) = (options.state, journal.durable)
+        guard let turn = try await offLoop({ try TranscriptReader.turn(id, state: state, upTo: end) }) else {
             throw Problem(.notFound, "Turn \(id) cannot be read from the transcript.")
         }
         return turn
