@@ -50,7 +50,7 @@ final class Promise<Value: Sendable>: Sendable {
         return await withTaskGroup(of: Value?.self) { group in
             group.addTask { await self.wait() }
             group.addTask {
-                try? await Task.sleep(for: limit)
+                await Alarm.wait(limit)
                 return nil
             }
             defer { group.cancelAll() }

@@ -32,7 +32,7 @@ struct CommandRunner: Sendable {
         let stdout = Collector(process.stdout, consume: consume)
         let stderr = Collector(process.stderr)
         let deadline = Task {
-            try? await Task.sleep(for: timeout.duration)
+            await Alarm.wait(timeout.duration)
             guard !Task.isCancelled else { return false }
             await stop(process)
             return true
@@ -58,7 +58,7 @@ struct CommandRunner: Sendable {
             _ = await process.exit()
         }
         let kill = Task {
-            try? await Task.sleep(for: Self.grace)
+            await Alarm.wait(Self.grace)
             if !Task.isCancelled { await process.signal(9) }
         }
         await ended.value
@@ -94,7 +94,7 @@ private actor Collector {
                 return !Task.isCancelled
             }
             group.addTask {
-                try? await Task.sleep(for: limit)
+                await Alarm.wait(limit)
                 return false
             }
             let first = await group.next() ?? false

@@ -27,7 +27,7 @@ public actor Session {
 
     private var queue: TurnQueue
     private var signal: ChangeSignal
-    private var timer: (due: Timestamp, task: Task<Void, Never>)?
+    private var timer: (due: Timestamp, alarm: Alarm)?
     /// Effects that wait for what was recorded before them to be durable.
     private var outbox: [(sequence: UInt64, effects: [TurnQueue.Effect])] = []
     private var outboxRuns = false
@@ -94,7 +94,7 @@ public actor Session {
     public func stop() async {
         hostTask?.cancel()
         await hostTask?.value
-        timer?.task.cancel()
+        timer?.alarm.cancel()
         await turnTask?.value
         await journal.close()
     }
@@ -140,17 +140,9 @@ public actor Session {
     private func schedule() {
         let due = queue.nextDeadline
         guard due != timer?.due else { return }
-        timer?.task.cancel()
-        timer = due.map { due in
-            (
-                due,
-                Task { [weak self] in
-                    // Time may have jumped, so the queue looks at the clock itself; it never hurts to ask again.
-                    try? await Task.sleep(for: max(due - .now, .milliseconds(1)).duration)
-                    if !Task.isCancelled { await self?.tick() }
-                }
-            )
-        }
+        timer?.alarm.cancel()
+        // Time may have jumped, so the queue looks at the clock itself; it never hurts to ask again.
+        timer = due.map { due in (due, Alarm(in: (due - .now).duration) { [weak self] in await self?.tick() }) }
     }
 
     private func tick() {
@@ -528,10 +520,7 @@ extension Session {
     private func waitForChange(after version: Int64, until deadline: Timestamp) async throws {
         guard signal.version == version else { return }
         let ticket = signal.ticket()
-        let timeout = Task {
-            try? await Task.sleep(for: max(deadline - .now, .milliseconds(1)).duration)
-            signal.release(ticket)
-        }
+        let timeout = Alarm(in: (deadline - .now).duration) { await self.release(ticket) }
         defer { timeout.cancel() }
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
