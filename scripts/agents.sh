@@ -13,15 +13,14 @@ To use a real agent, describe it in a file and name the file:"
   echo "  echo '{\"driver\":\"acp\",\"command\":$list}' > $program.json
   holdfast run --profile $program --agent $program.json --scope 'pr:$repository#1' --follow 'Review this pull request'"
 done <<'LIST'
-claude-agent-acp|claude-agent-acp
-claude-code-acp|claude-code-acp
 codex-acp|codex-acp
 gemini|gemini --acp
 vibe-acp|vibe-acp
 opencode|opencode acp
 goose|goose acp
 LIST
-if [ -z "$found" ] && command -v claude >/dev/null 2>&1; then
+if command -v claude >/dev/null 2>&1; then
   echo "
-Claude Code is installed. It speaks ACP through the adapter claude-agent-acp; with that on PATH, this page shows the command."
+Claude Code is installed; with ANTHROPIC_API_KEY in the supervisor's environment:
+  holdfast run --profile claude --agent claude --scope 'pr:$repository#1' --follow 'Review this pull request'"
 fi

@@ -10,8 +10,8 @@ export HOLDFAST_AGENT_PROGRAMS=$cache/bin
 mkdir -p "$cache/bin"
 python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/deps.sh python3-venv
 
-# name|package|program, with % for the virtual environment's site-packages
-known="claude|claude-agent-sdk|%/claude_agent_sdk/_bundled/claude"
+# name|package of a fixed version|program, with % for the virtual environment's site-packages
+known="claude|claude-agent-sdk==0.2.189|%/claude_agent_sdk/_bundled/claude"
 
 install_agent() { # name package program
   local venv=$cache/$1 program=$3

@@ -260,7 +260,7 @@ class ACP:
         self.stop = "end_turn"
         try:
             self.turn.run()
-            answer = {"result": {"stopReason": self.stop}}
+            answer = {"result": {"stopReason": self.stop, "usage": {"inputTokens": 10, "outputTokens": 5}}}
         except Interrupted:
             answer = {"result": {"stopReason": "cancelled"}}
         except ApiError as error:

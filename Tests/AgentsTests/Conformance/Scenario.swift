@@ -12,6 +12,8 @@ enum Scenario: String, CaseIterable, Sendable {
     case remembers = "two turns remember"
     case longTool = "a long tool call"
     case edits = "changes of files as diffs"
+    case thoughts = "thoughts"
+    case usage = "tokens of the turn"
     case interruptStreaming = "interrupt while it streams"
     case interruptTool = "interrupt while a tool runs"
     case interruptIdle = "interrupt while it is idle"
@@ -40,6 +42,8 @@ enum Scenario: String, CaseIterable, Sendable {
         case .remembers: try await remembers(bench)
         case .longTool: try await longTool(bench)
         case .edits: try await edits(bench)
+        case .thoughts: try await thoughts(bench)
+        case .usage: try await usage(bench)
         case .interruptStreaming:
             try await interrupt(bench, "Count. {{stream: 30}}") { await bench.deltaSeen() }
         case .interruptTool:
@@ -121,6 +125,22 @@ enum Scenario: String, CaseIterable, Sendable {
         #expect(diffs.first??.first?.newText.hasPrefix("one two") == true)
         #expect(diffs.last??.first?.newText.hasPrefix("three") == true)
         #expect(diffs.last??.first?.oldText?.hasPrefix("one") == true)
+    }
+
+    private func thoughts(_ bench: ConformanceBench) async throws {
+        expectMemory(await bench.run("Think. {{think: It is simple.}} {{say: Done.}}"), prompts: 1)
+        let thoughts = await bench.recorder.events.compactMap { if case .thought(let thought) = $0 { thought.text } else { nil } }
+        #expect(thoughts == ["It is simple."])
+    }
+
+    private func usage(_ bench: ConformanceBench) async throws {
+        for number in 1...3 {
+            let usage = await bench.run("Turn \(number).").end.results?.usage
+            // The same in every turn, and no running total.
+            #expect(try #require(usage?.outputTokens) > 0)
+            #expect(try #require(usage?.outputTokens) < 25)
+            #expect(await bench.recorder.types.contains("usage"))
+        }
     }
 
     private func fiftyTurns(_ bench: ConformanceBench) async throws {
