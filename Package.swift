@@ -27,6 +27,14 @@ let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "sw
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
+// Only the doubles and their tests serve TLS so far.
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioHTTP2 = Target.Dependency.product(name: "NIOHTTP2", package: "swift-nio-http2")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
+let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
+
 func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: settings)
 }
@@ -52,10 +60,14 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
@@ -88,6 +100,7 @@ let package = Package(
 
         // The supervisor and the command line.
         library("Curl", ["CCurl", "CLinux", nioLocks]),
+        library("Kubernetes", ["SessionModel", "Curl", "Processes", yams, nioLocks, logging]),
         library(
             "Supervisor",
             [
@@ -112,6 +125,13 @@ let package = Package(
             name: "Support", dependencies: ["SessionModel", "AgentHost", "Processes", "Curl", "CLinux", nioLocks],
             path: "Tests/Support",
             swiftSettings: settings),
+        .target(
+            name: "TLSServer",
+            dependencies: ["Support", crypto, x509, asn1, nio, nioPosix, nioHTTP1, nioHTTP2, nioTLS, nioSSL, nioLocks],
+            path: "Tests/TLSServer", swiftSettings: settings),
+        .target(
+            name: "KubernetesDouble", dependencies: ["TLSServer", "SessionModel", nioLocks],
+            path: "Tests/KubernetesDouble", swiftSettings: settings),
         tests("SessionModel", ["SessionModel"]),
         tests("Rendering", ["Rendering", "SessionModel"]),
         tests("Processes", ["Processes"]),
@@ -120,7 +140,11 @@ let package = Package(
         tests("Agents", ["Agents", "AgentHost", "Processes", "SessionModel", logging]),
         tests("Workspace", ["Workspace", "AgentHost", "SessionModel"]),
         tests("Sidecar", ["Sidecar", "SessionModel", "Journal", "AgentHost", "Processes", "Curl"]),
-        tests("Curl", ["Curl", nioLocks]),
+        tests("Curl", ["Curl", "TLSServer", nioLocks]),
+        .testTarget(
+            name: "KubernetesTests",
+            dependencies: ["Kubernetes", "KubernetesDouble", "TLSServer", "SessionModel", "Curl", "Support", yams, nioLocks],
+            exclude: ["Fixtures"], swiftSettings: settings),
         tests(
             "Supervisor",
             ["Supervisor", "SessionModel", "Curl", "HTTPServing", "Processes", hummingbird, httpTypes, nioLocks, logging]),

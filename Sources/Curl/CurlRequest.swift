@@ -23,6 +23,11 @@ public struct CurlRequest: Sendable {
     /// The longest time in which no byte is received, not counting time in which the reader makes the transfer wait.
     public var idleTimeout: Duration?
     public var tls = CurlTLS()
+    /// Share a connection with others where a TLS server offers HTTP/2. False suits a long stream: a server of HTTP/2 hears of the
+    /// end of one request only with the next one on the connection (libcurl does not flush it), one of HTTP/1.1 at once.
+    public var http2 = true
+    /// `http://host:port`, `socks5://…`: used instead of what the environment says, even for loopback. Empty for none.
+    public var proxy: String?
 
     public init(
         _ method: String = "GET", _ url: String, headers: [(name: String, value: String)] = [], body: [UInt8]? = nil,
@@ -51,6 +56,8 @@ public struct CurlTLS: Sendable, Hashable {
     public var key: Source?
     /// False trusts anyone: only for a user who says so (kubeconfig's `insecure-skip-tls-verify`).
     public var verifiesServer = true
+    /// The name that the server's certificate must have (and that SNI says), when it is not the URL's host.
+    public var serverName: String?
 
     public init() {}
 }

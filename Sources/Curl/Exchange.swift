@@ -13,6 +13,7 @@ final class Exchange {
     private(set) var lastActivity = monotonicMilliseconds()
     private(set) var isPaused = false
     private var headerList: UnsafeMutablePointer<curl_slist>?
+    private var connectList: UnsafeMutablePointer<curl_slist>?
     /// Where libcurl writes what went wrong.
     private let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
     private var head: TransferState.Head?
@@ -37,6 +38,7 @@ final class Exchange {
     deinit {
         curl_easy_cleanup(easy)
         curl_slist_free_all(headerList)
+        curl_slist_free_all(connectList)
         errorText.deallocate()
     }
 
@@ -63,11 +65,19 @@ final class Exchange {
         try set(CURLOPT_QUICK_EXIT, 1)
         try set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
         try set(CURLOPT_TCP_KEEPALIVE, 1)
-        try set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
+        try set(CURLOPT_HTTP_VERSION, Int(request.http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1))
+        // A second request waits for the first one's handshake, to see whether it can share its connection. Without TLS it would
+        // wait for the first one's answer.
+        if request.http2, request.url.lowercased().hasPrefix("https:") { try set(CURLOPT_PIPEWAIT, 1) }
         try set(CURLOPT_CONNECTTIMEOUT_MS, max(1, Int(request.connectTimeout.wholeMilliseconds)))
         if let timeout = request.timeout { try set(CURLOPT_TIMEOUT_MS, max(1, Int(timeout.wholeMilliseconds))) }
         if let path = request.unixSocket { try set(CURLOPT_UNIX_SOCKET_PATH, path) }
-        if request.unixSocket != nil || Summary.isLoopback(request.url) { try set(CURLOPT_PROXY, "") }
+        if let proxy = request.proxy {
+            try set(CURLOPT_PROXY, proxy)
+            try set(CURLOPT_NOPROXY, "")
+        } else if request.unixSocket != nil || Summary.isLoopback(request.url) {
+            try set(CURLOPT_PROXY, "")
+        }
         try setMethodAndBody()
         try setHeaders()
         try setTLS()
@@ -114,17 +124,37 @@ final class Exchange {
             // libcurl removes a header "Name:" and sends an empty one for "Name;".
             lines.append(value.isEmpty ? "\(name);" : "\(name): \(value)")
         }
-        for line in lines {
-            guard let list = curl_slist_append(headerList, line) else {
-                throw CurlError(.resources, "\(transfer.summary): out of memory")
-            }
-            headerList = list
+        if request.tls.serverName != nil, request.headers.first(named: "Host") == nil, let host = Summary.host(request.url) {
+            lines.append("Host: \(host)")
         }
+        for line in lines { try append(line, to: &headerList) }
         try check(holdfast_curl_set_list(easy, CURLOPT_HTTPHEADER, headerList))
+    }
+
+    private func append(_ line: String, to list: inout UnsafeMutablePointer<curl_slist>?) throws(CurlError) {
+        guard let longer = curl_slist_append(list, line) else {
+            throw CurlError(.resources, "\(transfer.summary): out of memory")
+        }
+        list = longer
     }
 
     private func setTLS() throws(CurlError) {
         let tls = transfer.request.tls
+        if let name = tls.serverName {
+            // libcurl takes the name to check from the URL, so that is where it goes; the connection goes to the URL's own host.
+            guard let (url, host) = Summary.replaceHost(of: transfer.request.url, by: name) else {
+                throw CurlError(.invalidRequest, "\(transfer.summary): “\(name)” is not a server's name")
+            }
+            try set(CURLOPT_URL, url)
+            try append("::\(host)", to: &connectList)
+            try check(holdfast_curl_set_list(easy, CURLOPT_CONNECT_TO, connectList))
+        }
+        if tls.authorities != nil {
+            // Debian's libcurl would otherwise go on trusting the system's directory of authorities as well.
+            try check(holdfast_curl_set_string(easy, CURLOPT_CAPATH, nil))
+        }
+        // libcurl would keep what it has read of a file for a day, but the file may be replaced.
+        if case .file = tls.authorities { try set(CURLOPT_CA_CACHE_TIMEOUT, 0) }
         try set(tls.authorities, file: CURLOPT_CAINFO, blob: CURLOPT_CAINFO_BLOB)
         try set(tls.certificate, file: CURLOPT_SSLCERT, blob: CURLOPT_SSLCERT_BLOB)
         try set(tls.key, file: CURLOPT_SSLKEY, blob: CURLOPT_SSLKEY_BLOB)

@@ -24,6 +24,23 @@ enum Summary {
             || (host.hasPrefix("127.") && host.utf8.allSatisfy { $0 == UInt8(ascii: ".") || (48...57).contains($0) })
     }
 
+    /// `host:port`, the port only if the URL has one: what a `Host` header says.
+    static func host(_ url: String) -> String? {
+        parse(url) { parts in
+            text(parts, CURLUPART_HOST).map { host in host + (text(parts, CURLUPART_PORT).map { ":\($0)" } ?? "") }
+        }
+    }
+
+    /// The URL with another host, and the `host:port` that it had.
+    static func replaceHost(of url: String, by name: String) -> (url: String, host: String)? {
+        parse(url) { parts in
+            guard let host = text(parts, CURLUPART_HOST), let port = text(parts, CURLUPART_PORT, UInt32(CURLU_DEFAULT_PORT)),
+                curl_url_set(parts, CURLUPART_HOST, name, 0) == CURLUE_OK, let changed = text(parts, CURLUPART_URL)
+            else { return nil }
+            return (changed, "\(host):\(port)")
+        }
+    }
+
     private static func parse<Value>(_ url: String, _ read: (OpaquePointer) -> Value?) -> Value? {
         guard let parts = curl_url() else { return nil }
         defer { curl_url_cleanup(parts) }
@@ -31,9 +48,9 @@ enum Summary {
         return read(parts)
     }
 
-    private static func text(_ parts: OpaquePointer, _ part: CURLUPart) -> String? {
+    private static func text(_ parts: OpaquePointer, _ part: CURLUPart, _ flags: UInt32 = 0) -> String? {
         var value: UnsafeMutablePointer<CChar>?
-        guard curl_url_get(parts, part, &value, 0) == CURLUE_OK, let value else { return nil }
+        guard curl_url_get(parts, part, &value, flags) == CURLUE_OK, let value else { return nil }
         defer { curl_free(value) }
         return String(cString: value)
     }

@@ -2,6 +2,7 @@ import Curl
 import Dispatch
 import Glibc
 import NIOConcurrencyHelpers
+import TLSServer
 import Testing
 
 final class Counter: Sendable {
@@ -11,12 +12,9 @@ final class Counter: Sendable {
 }
 
 /// Runs what blocks where it does not take a thread from Swift's pool.
-func offThread(_ work: @escaping @Sendable () -> Void) async {
+func offThread<Value: Sendable>(_ work: @escaping @Sendable () -> Value) async -> Value {
     await withCheckedContinuation { done in
-        DispatchQueue.global().async {
-            work()
-            done.resume()
-        }
+        DispatchQueue.global().async { done.resume(returning: work()) }
     }
 }
 
@@ -39,4 +37,10 @@ func residentBytes() -> Int {
     guard fgets(&line, 256, file) != nil else { return 0 }
     let fields = String(decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self).split(separator: " ")
     return (Int(fields[1]) ?? 0) * Int(sysconf(Int32(_SC_PAGESIZE)))
+}
+
+func request(_ url: String, trusting authority: TestAuthority?) -> CurlRequest {
+    var request = CurlRequest("GET", url)
+    request.tls.authorities = authority.map { .pem(Array($0.certificate.utf8)) }
+    return request
 }

@@ -1,9 +1,11 @@
 import Curl
+import Foundation
 import Support
+import TLSServer
 import Testing
 
-/// Bodies that are read while they arrive.
-@Suite(.timeLimit(.minutes(2)))
+/// Bodies that are read while they arrive. One after the other, because memory is measured.
+@Suite(.serialized, .timeLimit(.minutes(2)))
 struct StreamTests {
     @Test func aBodyStreamsAsItArrives() async throws {
         let gates = (0..<3).map { _ in Gate() }
@@ -78,6 +80,40 @@ struct StreamTests {
         var read = 0
         while read < 4 * last, let chunk = try await body.next() { read += chunk.count }
         #expect(read >= 4 * last, "reading again makes it go on")
+    }
+
+    @Test(arguments: [true, false])
+    func whoStopsReadingStopsTheServerAndNobodyElse(http2: Bool) async throws {
+        var options = TLSServer.Options()
+        options.http2 = http2
+        let sent = Counter()
+        let server = try TLSServer(authority: TestAuthority(), options: options) { request, exchange in
+            guard request.path == "/flood" else { return exchange.respond(200, "quick") }
+            Thread.detachNewThread {
+                exchange.begin(200)
+                let block = [UInt8](repeating: 120, count: 64 << 10)
+                while (try? exchange.sendAndWait(block)) != nil { sent.add(block.count) }
+            }
+        }
+        defer { server.stop() }
+        let client = CurlClient()
+        var flood = request(server.url + "/flood", trusting: server.authority)
+        flood.timeout = nil
+        let response = try await client.stream(flood)
+        var last = -1
+        while sent.value == 0 || sent.value != last {
+            last = sent.value
+            try await Task.sleep(for: .milliseconds(300))
+        }
+        #expect(last < 48 << 20, "HTTP/2's window bounds what is on its way")
+        // Others go on beside it, with HTTP/2 on the same connection.
+        #expect(try await client.execute(request(server.url + "/quick", trusting: server.authority)).status == 200)
+        #expect(server.accepted == (http2 ? 1 : 2))
+        var body = response.body.makeAsyncIterator()
+        var read = 0
+        while read < 3 * last, let chunk = try await body.next() { read += chunk.count }
+        #expect(read >= 3 * last, "reading again makes it go on")
+        await client.shutdown()
     }
 
     @Test func cancellingTheTaskEndsTheRequestAtOnce() async throws {

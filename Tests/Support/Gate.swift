@@ -10,4 +10,10 @@ public final class Gate: Sendable {
         _ = semaphore.wait(timeout: .now() + 60)
         semaphore.signal()
     }
+    /// Blocks the calling thread until it is open or the time is over.
+    public func isOpen(within seconds: Int) -> Bool {
+        guard semaphore.wait(timeout: .now() + .seconds(seconds)) == .success else { return false }
+        semaphore.signal()
+        return true
+    }
 }
