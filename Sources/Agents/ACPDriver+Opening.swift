@@ -26,7 +26,7 @@ extension ACPDriver {
     }
 
     private func start(in directory: String) async throws(TurnStop) {
-        let process = try await environment.start(description.command, in: directory, on: host)
+        let process = try await environment.start(description.arguments, in: directory, on: host)
         generation += 1
         let connection = JSONRPCConnection(
             process: process, peer: ACPPeer(driver: self, generation: generation), frames: log.frames)
@@ -62,11 +62,7 @@ extension ACPDriver {
         if let lost = try await resume(id, prompt) {
             let new = try await newConversation(prompt)
             try await keep(.conversationReseeded(Conversation(id: new, reason: lost)))
-            agent?.conversation?.preface = """
-                You worked on this before, but your conversation was lost (\(lost)). This is what is known of it:
-
-                \(await digest())
-                """
+            agent?.conversation?.preface = AgentPrompt.lossNote(lost, digest: await digest())
         } else {
             await log.record(.conversationResumed(Conversation(id: id)))
         }

@@ -53,6 +53,17 @@ public struct AgentPrompt: Sendable, Hashable {
     }
 }
 
+extension AgentPrompt {
+    /// What an agent is told before its prompt when its conversation is lost.
+    static func lossNote(_ reason: String, digest: String) -> String {
+        """
+        You worked on this before, but your conversation was lost (\(reason)). This is what is known of it:
+
+        \(digest)
+        """
+    }
+}
+
 /// How a turn ended, as the driver tells it.
 public struct TurnOutcome: Sendable, Hashable {
     public var end: TurnEnded

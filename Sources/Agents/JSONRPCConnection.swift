@@ -58,6 +58,8 @@ actor JSONRPCConnection {
         }.get()
     }
 
+    func notify(_ method: String) { lines.send(JSONLine.encode(["jsonrpc": "2.0", "method": .string(method)])) }
+
     /// Sends a notification about a request: now if one of that method is open, otherwise right after the next one.
     func notify(_ method: String, _ params: JSONValue, about request: String) {
         let line = JSONLine.encode(["jsonrpc": "2.0", "method": .string(method), "params": params])

@@ -31,6 +31,7 @@ actor LineConnection {
 
     private let process: any HostedProcess
     private let frames: FrameTap
+    private let runsToItsEnd: Bool
     private let lines: AsyncStream<[UInt8]>
     private let outbox: AsyncStream<[UInt8]>.Continuation
     private let queuedBytes = NIOLockedValueBox(0)
@@ -42,9 +43,12 @@ actor LineConnection {
     private var progress = 0
     private var handling = 0
 
-    init(_ process: any HostedProcess, frames: FrameTap) {
+    /// - Parameter runsToItsEnd: the process is no peer but a program that runs once: only its exit is its end, whatever it does to
+    ///   its standard streams, and its empty lines are output, too.
+    init(_ process: any HostedProcess, frames: FrameTap, runsToItsEnd: Bool = false) {
         self.process = process
         self.frames = frames
+        self.runsToItsEnd = runsToItsEnd
         (lines, outbox) = AsyncStream.makeStream(of: [UInt8].self)
     }
 
@@ -87,6 +91,7 @@ actor LineConnection {
                 try await process.write(line)
                 queuedBytes.withLockedValue { $0 -= line.count }
             } catch {
+                if runsToItsEnd { return }
                 // Mostly because the process has just ended: its exit status says more, so that gets a moment to arrive.
                 try? await Task.sleep(for: .seconds(2))
                 return await close(.broken("it cannot be written to: \(error.message)"))
@@ -123,6 +128,7 @@ actor LineConnection {
         }
         if let line = reader.finish() { await handle([line]) }
         streamEnded()
+        if runsToItsEnd { return }
         // An agent that closed its output can never answer again, even if it lives on.
         try? await Task.sleep(for: .seconds(2))
         await close(.broken("it closed its standard output"))
@@ -169,7 +175,7 @@ actor LineConnection {
                     frames.note(.received, bytes)
                     if await peer?.received(frame) == true { continue }
                 }
-                if !bytes.isEmpty { noise += bytes + [UInt8(ascii: "\n")] }
+                if !bytes.isEmpty || runsToItsEnd { noise += bytes + [UInt8(ascii: "\n")] }
             }
         }
         await flush(&noise)

@@ -86,14 +86,18 @@ struct TurnAssembly: Sendable {
         return outputs
     }
 
-    /// A message or thought that came whole.
-    mutating func say(_ kind: Speech, _ words: String) -> [TurnOutput] {
-        var outputs = endSpeech()
-        guard !words.isEmpty else { return outputs }
+    /// A message or thought as a whole. With an id it takes the place of what came under that in parts.
+    mutating func say(_ kind: Speech, _ whole: String, id: String? = nil) -> [TurnOutput] {
+        if kind == speech, id != nil, id == speechID {
+            // A longer one is recorded in parts already.
+            if whole.utf8.count <= Self.textLimit { text = whole }
+            return endSpeech()
+        }
+        let outputs = endSpeech()
+        guard !whole.isEmpty else { return outputs }
         speech = kind
-        text = words
-        outputs += endSpeech()
-        return outputs
+        text = whole
+        return outputs + endSpeech()
     }
 
     /// The message or thought is complete.

@@ -9,14 +9,10 @@ public struct AgentDescription: Sendable, Hashable, Codable {
         case acp
         /// Claude Code's own stream-json.
         case claudeCode = "claude-code"
-
-        /// The command of an agent that is described without one; empty where there is no such thing.
-        var defaultCommand: [String] {
-            switch self {
-            case .acp: []
-            case .claudeCode: ["claude"]
-            }
-        }
+        /// Codex's app server.
+        case codex
+        /// Any program, run once for every turn.
+        case command
     }
 
     /// What happens when the agent asks for permission.
@@ -29,7 +25,9 @@ public struct AgentDescription: Sendable, Hashable, Codable {
 
     public var driver: Driver
     /// The program and its arguments; the program is looked for in PATH. Default: that of the driver, where there is one.
-    public var command: [String]
+    public var command: [String]?
+    /// How the `command` driver runs it.
+    public var invocation: Invocation?
     /// Added to the environment that every agent gets. It is part of the Session and readable: secrets go into `credentials`.
     public var env: [String: String]?
     public var credentials: AgentCredentials?
@@ -50,13 +48,15 @@ public struct AgentDescription: Sendable, Hashable, Codable {
     public var startTimeout: TimeSpan?
 
     public init(
-        driver: Driver, command: [String], env: [String: String]? = nil, credentials: AgentCredentials? = nil,
+        driver: Driver, command: [String]? = nil, invocation: Invocation? = nil, env: [String: String]? = nil,
+        credentials: AgentCredentials? = nil,
         permissions: Permissions? = nil, mode: String? = nil, model: String? = nil, effort: String? = nil,
         systemPrompt: String? = nil, allowedTools: [String]? = nil, mcpServers: [String: MCPServer]? = nil,
         startTimeout: TimeSpan? = nil
     ) {
         self.driver = driver
         self.command = command
+        self.invocation = invocation
         self.env = env
         self.credentials = credentials
         self.permissions = permissions
@@ -69,25 +69,9 @@ public struct AgentDescription: Sendable, Hashable, Codable {
         self.startTimeout = startTimeout
     }
 
-    public init(from decoder: any Decoder) throws {
-        let fields = try decoder.container(keyedBy: CodingKeys.self)
-        driver = try fields.decode(Driver.self, forKey: .driver)
-        command = try fields.decodeIfPresent([String].self, forKey: .command) ?? driver.defaultCommand
-        env = try fields.decodeIfPresent([String: String].self, forKey: .env)
-        credentials = try fields.decodeIfPresent(AgentCredentials.self, forKey: .credentials)
-        permissions = try fields.decodeIfPresent(Permissions.self, forKey: .permissions)
-        mode = try fields.decodeIfPresent(String.self, forKey: .mode)
-        model = try fields.decodeIfPresent(String.self, forKey: .model)
-        effort = try fields.decodeIfPresent(String.self, forKey: .effort)
-        systemPrompt = try fields.decodeIfPresent(String.self, forKey: .systemPrompt)
-        allowedTools = try fields.decodeIfPresent([String].self, forKey: .allowedTools)
-        mcpServers = try fields.decodeIfPresent([String: MCPServer].self, forKey: .mcpServers)
-        startTimeout = try fields.decodeIfPresent(TimeSpan.self, forKey: .startTimeout)
-    }
-
     /// What is wrong with it, as one sentence; nil when nothing is.
     public var mistake: String? {
-        if command.isEmpty || command[0].isEmpty { return "agent.command is empty: name the program to run" }
+        if arguments.first?.isEmpty ?? true { return "agent.command is empty: name the program to run" }
         if let startTimeout, startTimeout <= .zero { return "agent.startTimeout must be more than zero" }
         let variables = [("env", env), ("credentials.env", credentials?.env)]
         for (field, names) in variables {
@@ -106,7 +90,7 @@ public struct AgentDescription: Sendable, Hashable, Codable {
                 return "agent.mcpServers.\(name) must have either a command or a url"
             }
         }
-        return nil
+        return driverMistake
     }
 }
 

@@ -196,12 +196,21 @@ public struct TurnResults: Sendable, Hashable, Codable {
     public var usage: Usage?
     public var workspace: WorkspaceState?
     public var toolCalls: Int?
+    /// The pull request that the agent says it opened or worked on.
+    public var pr: String?
+    /// What else the agent's image reported, by its keys.
+    public var outputs: [String: String]?
 
-    public init(answer: String? = nil, usage: Usage? = nil, workspace: WorkspaceState? = nil, toolCalls: Int? = nil) {
+    public init(
+        answer: String? = nil, usage: Usage? = nil, workspace: WorkspaceState? = nil, toolCalls: Int? = nil, pr: String? = nil,
+        outputs: [String: String]? = nil
+    ) {
         self.answer = answer
         self.usage = usage
         self.workspace = workspace
         self.toolCalls = toolCalls
+        self.pr = pr
+        self.outputs = outputs
     }
 }
 

@@ -29,23 +29,24 @@ final class Bench: Sendable {
     }
 
     func driver(
-        _ description: AgentDescription, learn: @escaping @Sendable ([String]) -> Void = { _ in }
+        _ description: AgentDescription, workspace: WorkspaceDescription? = nil,
+        learn: @escaping @Sendable ([String]) -> Void = { _ in }
     ) -> any AgentDriver {
         AgentDrivers.make(
             description: description, host: host,
             environment: AgentEnvironment(
                 ["PATH": "/usr/bin:/bin", "HOLDFAST_AGENT_STATE": root + "/demo", "SWIFT_BACKTRACE": "enable=no"],
                 for: description, learn: learn),
-            digest: { "the digest" })
+            workspace: workspace, digest: { "the digest" })
     }
 
     /// Runs one turn of the demonstration agent.
     func run(
         _ driver: any AgentDriver, _ text: String, turn: UInt64 = 1, conversation: String? = nil, model: String? = nil,
-        inputTimeout: TimeSpan = .minutes(5), _ recorder: Recorder = Recorder()
+        effort: String? = nil, inputTimeout: TimeSpan = .minutes(5), _ recorder: Recorder = Recorder()
     ) async -> (outcome: TurnOutcome, recorder: Recorder) {
         let prompt = AgentPrompt(
-            turn: TurnID(turn), text: text, model: model, directory: directory, conversation: conversation,
+            turn: TurnID(turn), text: text, model: model, effort: effort, directory: directory, conversation: conversation,
             inputTimeout: inputTimeout)
         return (await driver.run(prompt, reporting: recorder), recorder)
     }

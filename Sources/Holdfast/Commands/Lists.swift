@@ -68,7 +68,7 @@ struct Sessions: AsyncParsableCommand {
             ("phase", "\(status.phase.rawValue) for \(Wording.age(of: status.since, at: now)), epoch \(status.epoch)"),
         ]
         if let message = status.message { facts.append(("why", message)) }
-        facts.append(("agent", session.spec.worker.command.joined(separator: " ")))
+        facts.append(("agent", session.spec.worker.arguments.joined(separator: " ")))
         if let repository = session.spec.workspace?.repository { facts.append(("repository", repository)) }
         if let workspace = status.workspace { facts.append(("workspace", Wording.workspace(workspace))) }
         if let activity = status.activity {

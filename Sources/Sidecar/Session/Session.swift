@@ -77,7 +77,7 @@ public actor Session {
             // What the set-up command prints comes before the agent's start. A missing one is the first turn's trouble.
             _ = try? environment.read()
             return AgentDrivers.make(
-                description: $0, host: host, environment: environment,
+                description: $0, host: host, environment: environment, workspace: options.workspace,
                 digest: { [weak self] in await self?.digest ?? "" })
         }
     }

@@ -96,8 +96,8 @@ enum TaskRouting {
     static func mismatch(_ task: TaskSpec, _ session: SessionSpec) -> String? {
         if let worker = task.worker, worker != session.worker {
             return """
-                The session \(session.key) has another worker (\(session.worker.command.joined(separator: " "))) than this Task \
-                asks for (\(worker.command.joined(separator: " "))). Leave the worker out, end the session first, or give the \
+                The session \(session.key) has another worker (\(session.worker.arguments.joined(separator: " "))) than this Task \
+                asks for (\(worker.arguments.joined(separator: " "))). Leave the worker out, end the session first, or give the \
                 scope a profile of its own.
                 """
         }
