@@ -27,7 +27,7 @@ struct ClaudeCodeCommand: Sendable, Hashable {
     var mcpFile: String { state + "/mcp.json" }
 
     func arguments(_ conversation: Conversation, _ choice: Choice) -> [String] {
-        var arguments = description.command
+        var arguments = description.arguments
         arguments += ["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]
         arguments.append("--include-partial-messages")
         switch conversation {

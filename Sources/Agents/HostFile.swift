@@ -7,14 +7,25 @@ enum HostFile {
     /// Writes a file that only its owner can read, and makes the directories on the way to it.
     /// - Throws: ``TurnStop`` when the host cannot.
     static func write(_ bytes: [UInt8], to path: String, on host: any ProcessHost) async throws(TurnStop) {
-        let script = #"umask 077; mkdir -p "${1%/*}" && cat >"$1.new" && mv -f "$1.new" "$1""#
+        try await run(#"umask 077; mkdir -p "${1%/*}" && cat >"$1.new" && mv -f "$1.new" "$1""#, path, bytes, on: host)
+    }
+
+    /// Makes a directory that only its owner can read, where there is none.
+    /// - Throws: ``TurnStop`` when the host cannot.
+    static func makeDirectory(_ path: String, on host: any ProcessHost) async throws(TurnStop) {
+        try await run(#"umask 077; mkdir -p "$1""#, path, [], on: host)
+    }
+
+    private static func run(
+        _ script: String, _ path: String, _ input: [UInt8], on host: any ProcessHost
+    ) async throws(TurnStop) {
         let spec = ProcessSpec(
             arguments: ["/bin/sh", "-c", script, "sh", path], environment: ["PATH": "/usr/local/bin:/usr/bin:/bin"],
             directory: "/")
         let status: ExitStatus
         do throws(HostError) {
             let process = try await host.start(spec)
-            try await process.write(bytes)
+            if !input.isEmpty { try await process.write(input) }
             await process.closeInput()
             status = await process.exit()
         } catch {
@@ -24,6 +35,6 @@ enum HostFile {
     }
 
     private static func failure(_ path: String, _ reason: String) -> TurnStop {
-        TurnStop(.failed, .agentStart, "\(path) cannot be written for the agent: \(reason)", clean: false)
+        TurnStop(.failed, .agentStart, "\(path) cannot be made for the agent: \(reason)", clean: false)
     }
 }

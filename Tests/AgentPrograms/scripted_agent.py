@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A coding agent without a model: carries out the directives of its prompts (script.py) and speaks the protocol it is told to.
 
-usage: scripted_agent.py acp|claude-code [the program's own arguments]
+usage: scripted_agent.py acp|claude-code|codex|command [the program's own arguments]
 
 Each front end behaves as its real program was measured to, misbehaviour included. It needs nothing but the standard library, does
 nothing on the network, and ends with its standard input.
@@ -594,6 +594,235 @@ class ClaudeCode:
             {"type": "tool_result", "tool_use_id": call, "content": output, "is_error": failed}]})
 
 
+class CodexItems:
+    """What `codex app-server` and `codex exec --json` have in common, as 0.163 was measured: threads in
+    $CODEX_HOME/sessions, and things that begin and end."""
+
+    def find(self, thread):
+        path = f"{self.home}/sessions/rollout-{thread}.jsonl"
+        if not os.path.exists(path):
+            raise LookupError(f"no rollout found for thread id {thread}")
+        return History(path)
+
+    def fresh(self):
+        """A thread is on disk only with its first prompt."""
+        thread = str(uuid.uuid4())
+        return thread, History(f"{self.home}/sessions/rollout-{thread}.jsonl")
+
+    def text(self, text):
+        self.part(None)
+        self.part(text)
+        self.parts_over(text, aborted=False)
+
+    def thought(self, text):
+        self.item("completed", {"type": "reasoning", "id": uuid.uuid4().hex, "summary": [text], "content": []})
+
+    def part(self, word):
+        if word is None:
+            self.message = uuid.uuid4().hex
+        else:
+            self.delta(self.message, word)
+
+    def parts_over(self, said, aborted):
+        if not aborted:  # What is cut off is never completed.
+            self.item("completed", {"type": "agentMessage", "id": self.message, "text": said})
+
+    def limit(self):
+        raise ApiError(500)
+
+    def background(self, child):
+        pass
+
+    def tool_begins(self, call, name, given):
+        if name == "Bash":
+            self.open_item = {"type": "commandExecution", "id": call, "command": f"/bin/bash -lc '{given['command']}'",
+                              "commandActions": [{"type": "unknown", "command": given["command"]}]}
+        else:
+            path = given["file_path"]
+            change = {"path": path, "kind": {"type": "add"}, "diff": given.get("content", "")}
+            if name == "Edit":
+                change = {"path": path, "kind": {"type": "update", "move_path": None},
+                          "diff": f"@@ -1 +1 @@\n-{given['old_string']}\n+{given['new_string']}\n"}
+            self.open_item = {"type": "fileChange", "id": call, "changes": [change]}
+        self.item("started", {**self.open_item, "status": "inProgress"})
+
+    def tool_ends(self, call, output, failed, change):
+        if self.turn.cancelled.is_set():  # An interruption completes nothing.
+            return
+        item = {**self.open_item, "status": "failed" if failed else "completed"}
+        if output == "declined":
+            item["status"] = "declined"
+        elif item["type"] == "commandExecution":
+            item.update(aggregatedOutput=output + "\n", exitCode=1 if failed else 0)
+        self.item("completed", item)
+
+
+class CodexServer(CodexItems):
+    """`codex app-server`: JSON-RPC without its member "jsonrpc"."""
+
+    def __init__(self, _):
+        self.home = os.environ["CODEX_HOME"]
+        self.threads, self.turn, self.turn_id, self.loaded = {}, None, None, None
+        self.asks, self.asked, self.policy, self.total, self.active = {}, 0, None, {}, False
+
+    def run(self):
+        if not os.path.isdir(self.home):
+            sys.exit(f"Error: CODEX_HOME points to {self.home!r}, but that path does not exist")
+        for line in sys.stdin:
+            self.received(json.loads(line))
+        if self.turn:
+            self.turn.kill_child()
+
+    def notify(self, method, **params):
+        emit({"method": method, "params": params, "emittedAtMs": int(time.time() * 1000)})
+
+    def received(self, frame):
+        method, params = frame.get("method"), frame.get("params") or {}
+        if method is None:
+            self.asks.pop(frame["id"], lambda _: None)(frame["result"]["decision"])
+        elif "id" in frame:
+            try:
+                self.answer_to(frame["id"], method, params)
+            except LookupError as error:
+                emit({"error": {"code": -32600, "message": error.args[0]}, "id": frame["id"]})
+
+    def answer_to(self, id, method, params):
+        if method == "initialize":
+            emit({"id": id, "result": {"userAgent": "holdfast/0.163.0 (scripted)", "codexHome": self.home}})
+            self.notify("remoteControl/status/changed", status="disabled")
+        elif method in ("thread/start", "thread/resume"):
+            if method == "thread/start":
+                self.loaded, self.threads = None, {}
+                thread, history = self.fresh()
+            else:
+                thread = params["threadId"]
+                history = self.find(thread)
+            self.loaded, self.threads[thread], self.policy = thread, history, params["approvalPolicy"]
+            turns = [] if params.get("excludeTurns") else [{"items": [{"type": "agentMessage", "text": "REPLAYED"}]}]
+            emit({"id": id, "result": {"thread": {"id": thread, "turns": turns}, "model": params.get("model") or "scripted"}})
+        elif method == "turn/start":
+            if params["threadId"] not in self.threads:
+                raise LookupError(f"thread not found: {params['threadId']}")
+            text = "\n".join(part["text"] for part in params["input"])
+            if self.turn:
+                # Folded into the running turn, whose id is the answer.
+                self.turn.history.append({"prompt": "FOLDED " + text})
+            else:
+                self.turn_id = str(uuid.uuid4())
+                self.turn = Turn(self, self.threads[params["threadId"]], text)
+                threading.Thread(target=self.work, args=(self.turn, self.turn_id), daemon=True).start()
+            emit({"id": id, "result": {"turn": {"id": self.turn_id, "status": "inProgress", "items": []}}})
+        elif method == "turn/interrupt":
+            # Before the turn has begun there is none, and it goes on.
+            if not self.active or params["turnId"] != self.turn_id:
+                raise LookupError("no active turn to interrupt")
+            emit({"id": id, "result": {}})
+            self.turn.interrupt()
+        else:
+            raise LookupError(f"Invalid request: unknown variant `{method}`")
+
+    def about(self, **fields):
+        return {"threadId": self.loaded, "turnId": self.turn_id, **fields}
+
+    def work(self, turn, id):
+        time.sleep(0.05)
+        self.active = True
+        self.notify("turn/started", threadId=self.loaded, turn={"id": id, "status": "inProgress"})
+        self.notify("warning", threadId=self.loaded, message="Model metadata for `scripted` not found.")
+        self.notify("item/completed", threadId="of-a-sub-agent", turnId="x", item={"type": "agentMessage", "id": "y", "text": "NOT OURS"})
+        self.item("completed", {"type": "userMessage", "id": uuid.uuid4().hex, "content": []})
+        end = {"status": "completed", "error": None}
+        try:
+            turn.run()
+            used = self.total.get(self.loaded, 0) + 100
+            self.total[self.loaded] = used
+            counts = {"totalTokens": used + 10, "inputTokens": used, "cachedInputTokens": 0, "outputTokens": 10, "reasoningOutputTokens": 0}
+            self.notify("thread/tokenUsage/updated", **self.about(tokenUsage={
+                "total": counts, "last": {**counts, "inputTokens": 100}, "modelContextWindow": 1}))
+        except Interrupted:
+            end["status"] = "interrupted"
+        except ApiError as error:
+            wrong = {"message": str(error), "codexErrorInfo": {"httpConnectionFailed": {"httpStatusCode": None}}, "additionalDetails": None}
+            if error.status not in (400, 429):
+                self.notify("error", **self.about(willRetry=True, error={**wrong, "message": "Reconnecting... 1/1"}))
+            self.notify("error", **self.about(willRetry=False, error=wrong))
+            end = {"status": "failed", "error": wrong}
+        self.turn, self.active = None, False
+        self.notify("turn/completed", threadId=self.loaded, turn={"id": id, "items": [], **end})
+
+    def item(self, state, item):
+        self.notify(f"item/{state}", **self.about(item=item))
+
+    def delta(self, message, word):
+        self.notify("item/agentMessage/delta", **self.about(itemId=message, delta=word))
+
+    def plan(self, entries):
+        self.notify("turn/plan/updated", **self.about(plan=[{"step": e, "status": "pending"} for e in entries]))
+
+    def ask(self, turn, call, name, given):
+        if self.policy == "never":
+            return None
+        id, self.asked = self.asked, self.asked + 1
+        answered, result = threading.Event(), []
+        self.asks[id] = lambda value: (result.append(value), answered.set())
+        kind = "commandExecution" if name == "Bash" else "fileChange"
+        emit({"id": id, "method": f"item/{kind}/requestApproval", "params": self.about(
+            itemId=call, reason=None, **({"availableDecisions": ["accept", "cancel"]} if name == "Bash" else {}))})
+        while not answered.wait(0.02):
+            if turn.cancelled.is_set():
+                raise Interrupted
+        self.notify("serverRequest/resolved", threadId=self.loaded, requestId=id)
+        assert result[0] in ("accept", "decline")
+        return None if result[0] == "accept" else "declined"
+
+
+class CodexExec(CodexItems):
+    """`codex exec --json [resume THREAD]`: one process for each turn, with the prompt on its standard input."""
+
+    TYPES = {"agentMessage": "agent_message", "commandExecution": "command_execution", "fileChange": "file_change"}
+
+    def __init__(self, arguments):
+        self.home = os.environ["HOLDFAST_AGENT_STATE"]
+        self.resumed = arguments[1] if arguments[:1] == ["resume"] else None
+
+    def run(self):
+        try:
+            thread, history = (self.resumed, self.find(self.resumed)) if self.resumed else self.fresh()
+        except LookupError as error:
+            sys.exit(f"Error: thread/resume: thread/resume failed: {error.args[0]} (code -32600)")
+        emit({"type": "thread.started", "thread_id": thread})
+        emit({"type": "turn.started"})
+        self.turn = Turn(self, history, sys.stdin.read())
+        try:
+            self.turn.run()
+        except ApiError as error:
+            emit({"type": "error", "message": str(error)})
+            emit({"type": "turn.failed", "error": {"message": str(error)}})
+            sys.exit(1)
+        used = 100 * len(history.prompts)
+        emit({"type": "turn.completed", "usage": {"input_tokens": used, "cached_input_tokens": 0, "output_tokens": used // 10}})
+
+    def item(self, state, item):
+        item = {**item, "type": self.TYPES.get(item["type"], item["type"])}
+        if item["type"] == "reasoning":
+            item = {"type": "reasoning", "id": item["id"], "text": "".join(item["summary"])}
+        for old, new in (("aggregatedOutput", "aggregated_output"), ("exitCode", "exit_code"), ("commandActions", None)):
+            value = item.pop(old, None)
+            if new and value is not None:
+                item[new] = value
+        item["changes"] = [{"path": c["path"], "kind": c["kind"]["type"]} for c in item.get("changes", [])]
+        emit({"type": f"item.{state}", "item": item})
+
+    def delta(self, message, word):
+        pass
+
+    def plan(self, entries):
+        self.item("completed", {"type": "todo_list", "id": "plan", "items": [{"text": e, "completed": False} for e in entries]})
+
+    def ask(self, turn, call, name, given):
+        return None
+
+
 if __name__ == "__main__":
-    FRONTS = {"acp": ACP, "claude-code": ClaudeCode}
+    FRONTS = {"acp": ACP, "claude-code": ClaudeCode, "codex": CodexServer, "command": CodexExec}
     FRONTS[sys.argv[1]](sys.argv[2:]).run()

@@ -26,6 +26,7 @@ import Testing
         #expect(await recorder.output.map(\.text) == ["oops\n"])
         #expect(outcome.end.results?.toolCalls == nil)
         #expect(await recorder.types.first == "conversation.started")
+        #expect(outcome.clean)
     }
 
     @Test func thePromptOnStandardInputMayBeLarge() async throws {
@@ -143,14 +144,14 @@ import Testing
         #expect(try await bench.host.processes().isEmpty)
     }
 
-    @Test func aDescendantThatHoldsTheOutputOpenHoldsUpNothing() async throws {
-        let (outcome, _) = await bench.run(driver("sleep 1000 & echo done"), "hello")
-        #expect(outcome.end.state == .succeeded)
-        #expect(outcome.end.results?.answer == "done")
-        // What it left is the queue's to end.
-        #expect(!outcome.clean)
-        try await bench.host.endAll(grace: .seconds(5))
-        #expect(try await bench.host.processes().isEmpty)
+    /// It holds the standard output open, too; and the bench sees that it is gone when its processes have been ended.
+    @Test func whatAProgramLeavesRunningHoldsUpNothingAndIsEnded() async throws {
+        try await ConformanceBench.with(.scripted(.command)) { bench in
+            let outcome = await bench.run("Begin. {{background: sleep 1000}}")
+            #expect(outcome.end.state == .succeeded)
+            #expect(!outcome.clean)
+            #expect(await bench.run("Then.").clean)
+        }
     }
 
     @Test func aProgramThatClosesItsOutputRunsOn() async throws {

@@ -1,5 +1,4 @@
 import AgentHost
-import FoundationEssentials
 import SessionModel
 
 /// Starting Codex, and opening its thread.
@@ -34,19 +33,20 @@ extension CodexDriver {
 
     /// - Returns: the key to log in with.
     private func start(in directory: String) async throws(TurnStop) -> String? {
-        let setup: CodexSetup
+        let variables: [String: String]
+        do throws(AgentEnvironment.MissingCredential) {
+            variables = try environment.read()
+        } catch {
+            throw TurnStop(.failed, .agentStart, error.message, clean: true)
+        }
+        let setup = CodexSetup(description, variables: variables)
+        if let home = setup.home { try await HostFile.makeDirectory(home, on: host) }
         let process: any HostedProcess
-        do {
-            setup = CodexSetup(description, variables: try environment.read())
-            try setup.createHome()
+        do throws(HostError) {
             process = try await host.start(
                 ProcessSpec(arguments: setup.arguments, environment: setup.environment, directory: directory))
-        } catch let error as AgentEnvironment.MissingCredential {
-            throw TurnStop(.failed, .agentStart, error.message, clean: true)
-        } catch let error as HostError {
-            throw .notStarted(error)
         } catch {
-            throw TurnStop(.failed, .agentStart, "CODEX_HOME could not be created: \(error)", clean: true)
+            throw .notStarted(error)
         }
         generation += 1
         let connection = JSONRPCConnection(

@@ -1,4 +1,3 @@
-import FoundationEssentials
 import SessionModel
 
 /// How Codex is started and what its thread is told, from an agent's description.
@@ -25,12 +24,8 @@ struct CodexSetup: Sendable {
         arguments = description.arguments + settings.flatMap { ["-c", $0] }
     }
 
-    /// Codex does not start without it.
-    func createHome() throws {
-        guard let home = environment["CODEX_HOME"] else { return }
-        try FileManager.default.createDirectory(
-            atPath: home, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-    }
+    /// Where Codex keeps its state. It does not start without that directory.
+    var home: String? { environment["CODEX_HOME"] }
 
     // MARK: Requests
 

@@ -100,7 +100,7 @@ actor CommandDriver: AgentDriver {
         } catch {
             stop = error
         }
-        if log.isInterrupted { stop = .cancelled(clean: stop.clean) }
+        if log.isInterrupted { stop = .cancelled(clean: false) }
         let events = reading.finish(at: log.now)
         if let id = conversation?.id, let total = reading.total { conversation = (id, total) }
         return await log.end(stop, recording: events, results: reading.results)
@@ -127,7 +127,7 @@ actor CommandDriver: AgentDriver {
             let line = errors.split(whereSeparator: \.isNewline).first { CodexThread.isLost(String($0)) }
             return try await converseAnew(prompt, because: line.map(String.init) ?? errors)
         }
-        return ending(closing)
+        return await ending(closing)
     }
 
     /// - Parameter reason: why the conversation that there was is lost; nil when there was none.
@@ -143,17 +143,18 @@ actor CommandDriver: AgentDriver {
         }
         let (closing, _) = try await run(
             description.arguments, prompt, text, conversation: id, reason.map { .reseed($0) } ?? .start)
-        return ending(closing)
+        return await ending(closing)
     }
 
     /// Whether the program says by itself which conversation it works in.
     private var isAnnounced: Bool { invocation.format == .codex }
 
-    private func ending(_ closing: ConnectionClosing) -> TurnStop {
-        switch closing {
-        case .exited(let status): reading.ending(status, lastWords: log.lastWords)
-        case .broken: .endedEarly(closing, lastWords: log.lastWords)
-        }
+    private func ending(_ closing: ConnectionClosing) async -> TurnStop {
+        guard case .exited(let status) = closing else { return .endedEarly(closing, lastWords: log.lastWords) }
+        var stop = reading.ending(status, lastWords: log.lastWords)
+        // What it left running is ended before the next turn.
+        if stop.clean { stop.clean = (try? await host.processes())?.isEmpty ?? false }
+        return stop
     }
 
     // MARK: The process

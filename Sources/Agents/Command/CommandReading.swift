@@ -86,12 +86,12 @@ struct CommandReading: Sendable {
         switch (status, codex?.ending) {
         case (.code(0), .completed),
             (.code(0), nil) where codex == nil || codex?.ending == .completed:
-            TurnStop(.succeeded, .completed, nil, clean: false)
-        case (.code, .failed(let message)): TurnStop(.failed, .agentError, message, clean: false)
+            TurnStop(.succeeded, .completed, nil, clean: true)
+        case (.code, .failed(let message)): TurnStop(.failed, .agentError, message, clean: true)
         case (.code(0), _):
-            TurnStop(.failed, .agentError, "the program ended and did not say that its turn is over\(lastWords)", clean: false)
+            TurnStop(.failed, .agentError, "the program ended and did not say that its turn is over\(lastWords)", clean: true)
         case (.code(let code), _):
-            TurnStop(.failed, .agentError, "the program ended with exit code \(code)\(lastWords)", clean: false)
+            TurnStop(.failed, .agentError, "the program ended with exit code \(code)\(lastWords)", clean: true)
         case (.signal, _), (.lost, _): .endedEarly(.exited(status), lastWords: lastWords)
         }
     }

@@ -13,6 +13,10 @@ struct ConformanceAgent: Sendable, CustomStringConvertible {
     var driver: AgentDescription.Driver
     /// The agent and its environment, told where its state is.
     var describe: @Sendable (_ state: String) -> AgentDescription
+    /// It is a program that runs once for every turn.
+    var runsOnce = false
+    /// It shows messages while they come.
+    var streams = true
     /// Why a scenario is nothing that this agent can do.
     var cannot: [Scenario: String] = [:]
 

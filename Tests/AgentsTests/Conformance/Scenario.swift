@@ -45,7 +45,9 @@ enum Scenario: String, CaseIterable, Sendable {
         case .thoughts: try await thoughts(bench)
         case .usage: try await usage(bench)
         case .interruptStreaming:
-            try await interrupt(bench, "Count. {{stream: 30}}") { await bench.deltaSeen() }
+            try await interrupt(bench, "Count. {{stream: 30}}") {
+                if bench.agent.streams { await bench.deltaSeen() } else { await bench.quiet() }
+            }
         case .interruptTool:
             try await interrupt(bench, "Wait. {{shell: touch begun; sleep 1000}}") { await bench.fileSeen("begun") }
         case .interruptIdle: try await interruptIdle(bench)
@@ -102,7 +104,7 @@ enum Scenario: String, CaseIterable, Sendable {
 
         let second = await bench.run("Go on.")
         expectMemory(second, of: "Make a file.", prompts: 2)
-        #expect(!(await bench.recorder.types.contains("agent.started")))
+        #expect(await bench.recorder.types.contains("agent.started") == bench.agent.runsOnce)
         #expect(await bench.recorder.messages.count == 1)
     }
 
@@ -111,7 +113,8 @@ enum Scenario: String, CaseIterable, Sendable {
         expectMemory(outcome, prompts: 1)
         let result = try #require(await bench.recorder.results.first)
         #expect(result.output?.contains("slept") == true)
-        #expect(try #require(result.milliseconds) >= 2900)
+        // The beginning may have been read late.
+        #expect(try #require(result.milliseconds) >= 2000)
     }
 
     private func edits(_ bench: ConformanceBench) async throws {
@@ -149,7 +152,7 @@ enum Scenario: String, CaseIterable, Sendable {
             expectMemory(outcome, prompts: number)
             guard outcome.end.state == .succeeded else { return }
         }
-        #expect(bench.started == 1)
+        #expect(bench.started == (bench.agent.runsOnce ? 50 : 1))
     }
 
     private func stdinFlood(_ bench: ConformanceBench) async throws {

@@ -28,9 +28,25 @@ extension ConformanceAgent {
 
     /// The scripted agent that speaks a driver's protocol.
     static func scripted(_ driver: AgentDescription.Driver, env: [String: String] = [:]) -> ConformanceAgent {
-        ConformanceAgent(name: driver.rawValue, driver: driver) { _ in
-            AgentDescription(
-                driver: driver, command: ["python3", programs + "/scripted_agent.py", driver.rawValue], env: env)
+        let program = ["python3", programs + "/scripted_agent.py", driver.rawValue]
+        guard driver == .command else {
+            return ConformanceAgent(name: driver.rawValue, driver: driver) { _ in
+                AgentDescription(driver: driver, command: program, env: env)
+            }
         }
+        return ConformanceAgent(
+            name: driver.rawValue, driver: driver,
+            describe: { _ in
+                AgentDescription(
+                    driver: driver, command: program,
+                    invocation: Invocation(prompt: .stdin, output: .codex, resume: program + ["resume", "{conversation}"]),
+                    env: env)
+            }, runsOnce: true, streams: false, cannot: codexExecCannot)
     }
+
+    /// What `codex exec --json` does not do, scripted or real.
+    static let codexExecCannot: [Scenario: String] = [
+        .edits: "it names the files and does not tell what changed in them", .permissionAllowed: "it asks nothing",
+        .permissionDenied: "it asks nothing", .permissionTimedOut: "it asks nothing", .interruptQuestion: "it asks nothing",
+    ]
 }
