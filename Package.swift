@@ -11,6 +11,9 @@ let settings: [SwiftSetting] =
         .enableUpcomingFeature("MemberImportVisibility"),
     ] + (Context.environment["CI"] == "true" ? [.treatAllWarnings(as: .error)] : [])
 
+/// The simulation runs millions of steps of these machines in every `make test`, which a debug build would take an hour for.
+let optimized = settings + [.unsafeFlags(["-O"], .when(configuration: .debug))]
+
 /// Release builds of the sidecar run in any image and in none.
 let oneStaticFile: [LinkerSetting] = [.unsafeFlags(["-static-executable"], .when(configuration: .release))]
 
@@ -77,7 +80,7 @@ let package = Package(
         // Leaves.
         .target(name: "CLinux"),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
-        library("SessionModel", [crypto]),
+        .target(name: "SessionModel", dependencies: [crypto], swiftSettings: optimized),
         library("Rendering", ["SessionModel"]),
         library("Processes", ["CLinux"]),
 
@@ -122,7 +125,7 @@ let package = Package(
 
         // Tests, one target per source target, and their doubles in Tests/Support.
         .target(
-            name: "Support", dependencies: ["SessionModel", "AgentHost", "Processes", "Curl", "CLinux", nioLocks],
+            name: "Support", dependencies: ["Seeds", "SessionModel", "AgentHost", "Processes", "Curl", "CLinux", nioLocks],
             path: "Tests/Support",
             swiftSettings: settings),
         .target(
@@ -132,6 +135,11 @@ let package = Package(
         .target(
             name: "KubernetesDouble", dependencies: ["TLSServer", "SessionModel", nioLocks],
             path: "Tests/KubernetesDouble", swiftSettings: settings),
+        .target(name: "Seeds", path: "Tests/Seeds", swiftSettings: optimized),
+        // The machines of SessionModel in a simulated world: `make simulate`.
+        .target(name: "Simulation", dependencies: ["Seeds", "SessionModel"], path: "Tests/Simulation", swiftSettings: optimized),
+        executable("holdfast-simulate", ["Simulation"]),
+        tests("Simulation", ["Simulation"]),
         tests("SessionModel", ["SessionModel"]),
         tests("Rendering", ["Rendering", "SessionModel"]),
         tests("Processes", ["Processes"]),

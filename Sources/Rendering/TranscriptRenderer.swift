@@ -110,6 +110,9 @@ enum Sentence {
             "agent started: \(data.name ?? data.driver)\(data.version.map { " \($0)" } ?? "")"
         case .agentExited(let data): "the agent ended: \(data.reason)"
         case .agentReleased(let data): "agent released: \(data.reason)"
+        case .background(let data):
+            data.processes.isEmpty
+                ? "what the agent left running has ended" : "left running: \(data.processes.joined(separator: ", "))"
         case .conversationResumed: "the agent has loaded its conversation"
         case .conversationReseeded(let data):
             "the agent began a new conversation with a digest of the old one\(data.reason.map { ": \($0)" } ?? "")"

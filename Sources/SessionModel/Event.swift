@@ -44,6 +44,7 @@ public enum EventBody: Sendable, Hashable {
     case agentReleased(Reason)
     case agentOutput(AgentOutput)
     case agentFrame(AgentFrame)
+    case background(Background)
     case conversationStarted(Conversation)
     case conversationResumed(Conversation)
     case conversationReseeded(Conversation)
@@ -172,6 +173,12 @@ public struct AgentStarted: Sendable, Hashable, Codable {
         self.version = version
         self.pid = pid
     }
+}
+
+/// What the agent has left running after a turn: the commands, none when the last has ended.
+public struct Background: Sendable, Hashable, Codable {
+    public var processes: [String]
+    public init(_ processes: [String]) { self.processes = processes }
 }
 
 /// What an agent's process printed outside its protocol.

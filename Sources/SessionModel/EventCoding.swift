@@ -22,6 +22,7 @@ extension EventBody {
         case .agentReleased: "agent.released"
         case .agentOutput: "agent.output"
         case .agentFrame: "agent.frame"
+        case .background: "agent.background"
         case .conversationStarted: "conversation.started"
         case .conversationResumed: "conversation.resumed"
         case .conversationReseeded: "conversation.reseeded"
@@ -65,6 +66,7 @@ extension EventBody {
         case .agentReleased(let data): data
         case .agentOutput(let data): data
         case .agentFrame(let data): data
+        case .background(let data): data
         case .conversationStarted(let data): data
         case .conversationResumed(let data): data
         case .conversationReseeded(let data): data
@@ -109,6 +111,7 @@ extension EventBody {
         case "agent.released": self = .agentReleased(try .init(from: decoder))
         case "agent.output": self = .agentOutput(try .init(from: decoder))
         case "agent.frame": self = .agentFrame(try .init(from: decoder))
+        case "agent.background": self = .background(try .init(from: decoder))
         case "conversation.started": self = .conversationStarted(try .init(from: decoder))
         case "conversation.resumed": self = .conversationResumed(try .init(from: decoder))
         case "conversation.reseeded": self = .conversationReseeded(try .init(from: decoder))

@@ -58,6 +58,14 @@ struct IdempotencyKeys: Sendable, Hashable {
     /// Half of a request's digest is enough to tell it from another one with the same key.
     private static func half(_ request: Digest128) -> UInt64 { UInt64(request.bits >> 64) }
 
+    /// Forgets the key that made a turn. Rare, so that nothing is kept to find it by.
+    mutating func forget(_ turn: TurnID) {
+        guard let key = entries.first(where: { $0.value.turn == turn.ordinal })?.key else { return }
+        entries[key] = nil
+        order.removeAll { $0.key == key }
+        first = min(first, order.count)
+    }
+
     mutating func expire(before moment: Timestamp) {
         while first < order.count, order[first].at < moment.milliseconds {
             let slot = order[first]

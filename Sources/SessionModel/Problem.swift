@@ -29,6 +29,7 @@ public struct Problem: Error, Sendable, Hashable, Codable {
         case storageFull = "storage-full"
         case cursorGone = "cursor-gone"
         case workerMismatch = "worker-mismatch"
+        case limitReached = "limit-reached"
         case `internal`
 
         public var status: Int {
@@ -38,7 +39,7 @@ public struct Problem: Error, Sendable, Hashable, Codable {
             case .forbidden: 403
             case .notFound: 404
             case .methodNotAllowed: 405
-            case .conflict, .idempotencyMismatch, .busy, .workerMismatch: 409
+            case .conflict, .idempotencyMismatch, .busy, .workerMismatch, .limitReached: 409
             case .cursorGone: 410
             case .tooLarge: 413
             case .queueFull: 429
@@ -64,6 +65,7 @@ public struct Problem: Error, Sendable, Hashable, Codable {
             case .notReady: "The session is not ready"
             case .storageFull: "The disk is full or read-only"
             case .cursorGone: "The cursor cannot be served"
+            case .limitReached: "The session has used up what its lifetime allows"
             case .workerMismatch: "The session has another worker"
             case .internal: "An unexpected error"
             }

@@ -208,16 +208,31 @@ public struct Lifetime: Sendable, Hashable, Codable {
         case suspend = "Suspend"
         case end = "End"
     }
+    public enum OnScopeClosed: String, Sendable, Hashable, Codable, CaseIterable {
+        case end = "End"
+        case keep = "Keep"
+    }
     public var idleTimeout: TimeSpan?
     public var onIdle: OnIdle?
+    public var countBackground: Bool?
     public var ttl: TimeSpan?
     public var drainTimeout: TimeSpan?
+    public var suspendedTTL: TimeSpan?
+    public var onScopeClosed: OnScopeClosed?
+    public var archiveTTL: TimeSpan?
     public var turnTimeout: TimeSpan?
     public var inputTimeout: TimeSpan?
     public var agentIdle: TimeSpan?
     public var startTimeout: TimeSpan?
     public var maxQueuedTurns: Int?
+    public var maxTurns: Int?
+    public var maxTokens: Int64?
     public var dedupeWindow: TimeSpan?
+
+    enum CodingKeys: String, CodingKey, CaseIterable {
+        case idleTimeout, onIdle, countBackground, ttl, drainTimeout, suspendedTTL, onScopeClosed, archiveTTL
+        case turnTimeout, inputTimeout, agentIdle, startTimeout, maxQueuedTurns, maxTurns, maxTokens, dedupeWindow
+    }
 
     public init() {}
 }
@@ -232,6 +247,10 @@ public struct SessionSpec: Sendable, Hashable, Codable {
     public var suspend: Bool?
     /// True asks for its end: it is drained, then its processes go and its transcript stays.
     public var end: Bool?
+    /// True when its pull request or issue is closed.
+    public var scopeClosed: Bool?
+    /// The epoch that is to run although no Task needs it: what `holdfast resume` asks for.
+    public var wake: UInt32?
 
     public init(
         key: SessionKey, scope: ScopeSpec, worker: AgentDescription, workspace: WorkspaceSpec? = nil, lifetime: Lifetime? = nil
@@ -274,11 +293,30 @@ public struct SessionResourceStatus: Sendable, Hashable, Codable {
     /// Why it is in this phase, as a sentence.
     public var message: String?
     public var conditions: [Condition]
+    /// The last phases, the present one last; at most ``historyLimit``.
+    public var history: [PhaseChange]?
+
+    public static let historyLimit = 50
 
     public init(phase: SessionPhase = .pending, since: Timestamp) {
         self.phase = phase
         epoch = 0
         self.since = since
         conditions = []
+    }
+}
+
+/// When a session entered a phase, and why.
+public struct PhaseChange: Sendable, Hashable, Codable {
+    public var at: Timestamp
+    public var phase: SessionPhase
+    public var epoch: UInt32
+    public var message: String?
+
+    public init(at: Timestamp, phase: SessionPhase, epoch: UInt32, message: String?) {
+        self.at = at
+        self.phase = phase
+        self.epoch = epoch
+        self.message = message
     }
 }

@@ -34,10 +34,7 @@ public struct SessionMachine: Sendable, Hashable {
     // What is known of the world.
     private var runtime: Runtime
     private var openTasks: Int?
-    private var suspendWish = false
-    private var endWish = false
-    /// Someone asked for it to run although no Task needs it.
-    private var resumeWish = false
+    private var wishes = Wishes()
 
     // What was asked and when, so that it is asked again if no answer comes.
     private var crashes = 0
@@ -47,6 +44,9 @@ public struct SessionMachine: Sendable, Hashable {
     private var stopAgainAt: Timestamp?
     private var drainAgainAt: Timestamp?
     private var unreachableSince: Timestamp?
+    /// Since when nobody can tell whether the process runs, and why not.
+    private var unknownSince: Timestamp?
+    private var unknownWhy: String?
 
     private enum Runtime: Sendable, Hashable {
         /// No process of any epoch is alive.
@@ -100,15 +100,38 @@ public struct SessionMachine: Sendable, Hashable {
 // MARK: - Inputs and effects
 
 extension SessionMachine {
+    /// What users want of a session, as its spec has it.
+    public struct Wishes: Sendable, Hashable {
+        public var lifetime: Lifetime?
+        public var suspend: Bool
+        public var end: Bool
+        public var scopeClosed: Bool
+        /// The epoch that is to run although no Task needs it.
+        public var wake: UInt32
+
+        public init(
+            lifetime: Lifetime? = nil, suspend: Bool = false, end: Bool = false, scopeClosed: Bool = false, wake: UInt32 = 0
+        ) {
+            self.lifetime = lifetime
+            self.suspend = suspend
+            self.end = end
+            self.scopeClosed = scopeClosed
+            self.wake = wake
+        }
+
+        public init(_ spec: SessionSpec) {
+            self.init(
+                lifetime: spec.lifetime, suspend: spec.suspend ?? false, end: spec.end ?? false,
+                scopeClosed: spec.scopeClosed ?? false, wake: spec.wake ?? 0)
+        }
+    }
+
     public enum Input: Sendable, Hashable {
         /// The supervisor has restarted.
         case restored
-        /// What the user wishes, as the Session's spec has it.
-        case spec(lifetime: Lifetime?, suspend: Bool, end: Bool)
+        case wishes(Wishes)
         /// How many Tasks of the session have not ended.
         case tasks(open: Int)
-        /// Wake it, or try again after it has failed, although no Task needs it.
-        case resume
         /// The process runs (again found, after a restart).
         case started(epoch: UInt32)
         /// The sidecar answers and is ready.
@@ -117,6 +140,10 @@ extension SessionMachine {
         case activity(Activity)
         /// The process runs but does not answer.
         case unreachable(epoch: UInt32)
+        /// It answers again; what it says follows.
+        case reachable(epoch: UInt32)
+        /// Nobody can tell whether the process runs: its node does not answer.
+        case unknown(epoch: UInt32, why: String)
         /// The process has ended, or was never started. `crashed` is false when it could not have been at fault.
         case gone(epoch: UInt32, why: String, crashed: Bool)
         /// The sidecar has agreed to drain: final for the epoch.
@@ -159,15 +186,32 @@ extension SessionMachine {
         if let stopAgainAt { return stopAgainAt }
         return switch phase {
         case .ended: nil
-        case .pending, .suspended, .failed: ttlEnd
+        case .pending: ttlEnd
+        case .suspended, .failed: min(ttlEnd, since + lifetime.suspendedTTL)
         case .starting: earliest(retryAt, startBy)
         case .ready: earliest(drainDue, unreachableBy)
         case .draining: earliest(drainingBy, reaskDrainAt, unreachableBy)
         }
     }
 
+    /// When the archive of an ended session goes.
+    public var archiveEnd: Timestamp? { phase == .ended ? since + lifetime.archiveTTL : nil }
+
+    /// That the session's node is lost, as a sentence that says what to do; nil while it is not.
+    public func nodeLost(at now: Timestamp) -> String? {
+        guard let unknownSince, let unknownWhy, unknownSince + lifetime.startTimeout <= now else { return nil }
+        return """
+            epoch \(epoch) can neither be reached nor be known to have ended since \(unknownSince): \(unknownWhy). Nothing is \
+            started beside it. It goes on when the node answers again; if the node is gone for good, delete its Node object or \
+            give it the out-of-service taint
+            """
+    }
+
     /// Whether the session's sidecar can be given turns now.
     public var acceptsTurns: Bool { phase == .ready && runtime == .alive && activity != nil }
+
+    /// The process runs and does not answer.
+    public var isUnreachable: Bool { unreachableSince != nil }
 
     /// When the session is too old.
     public var ttlEnd: Timestamp { createdAt + lifetime.ttl }
@@ -180,15 +224,11 @@ extension SessionMachine {
         switch input {
         case .restored:
             if runtime == .unknown { check(at: now, &effects) }
-        case .spec(let lifetime, let suspend, let end):
-            self.lifetime = (lifetime ?? Lifetime()).resolved
-            suspendWish = suspend
-            endWish = end
+        case .wishes(let wishes):
+            self.wishes = wishes
+            lifetime = (wishes.lifetime ?? Lifetime()).resolved
         case .tasks(let open):
             openTasks = open
-        case .resume:
-            resumeWish = phase != .ready && phase != .ended
-            if phase == .failed { crashes = 0 }
         case .started(let epoch):
             guard epoch == self.epoch, runtime == .unknown else { return }
             becomeAlive(at: now)
@@ -199,7 +239,6 @@ extension SessionMachine {
             guard phase == .starting, stopAgainAt == nil else { return }
             startBy = nil
             startedAt = now
-            resumeWish = false
             enter(.ready, nil, at: now)
         case .activity(let activity):
             guard activity.epoch == epoch, runtime != .none else { return }
@@ -208,12 +247,18 @@ extension SessionMachine {
         case .unreachable(let epoch):
             guard epoch == self.epoch, runtime == .alive, phase == .ready || phase == .draining else { return }
             if unreachableSince == nil { unreachableSince = now }
+        case .reachable(let epoch):
+            if epoch == self.epoch { unreachableSince = nil }
+        case .unknown(let epoch, let why):
+            guard epoch == self.epoch, runtime != .none else { return }
+            if unknownSince == nil { unknownSince = now }
+            unknownWhy = why
         case .gone(let epoch, let why, let crashed):
             guard epoch == self.epoch, runtime != .none else { return }
             gone(why: why, crashed: crashed, at: now)
         case .drainAccepted(let epoch):
             guard epoch == self.epoch, runtime == .alive, phase == .ready else { return }
-            enter(.draining, "the session agreed to drain", at: now)
+            enter(.draining, drainReason(at: now), at: now)
         case .drainRefused(let epoch, let activity):
             guard epoch == self.epoch, runtime == .alive, phase == .ready || phase == .draining else { return }
             drainAgainAt = now + Self.drainPause
@@ -224,6 +269,8 @@ extension SessionMachine {
     }
 
     private mutating func becomeAlive(at now: Timestamp) {
+        unknownSince = nil
+        unknownWhy = nil
         guard runtime == .unknown else { return }
         runtime = .alive
         checkAgainAt = nil
@@ -249,12 +296,14 @@ extension SessionMachine {
         stopAgainAt = nil
         drainAgainAt = nil
         unreachableSince = nil
+        unknownSince = nil
+        unknownWhy = nil
         if wasDraining {
             crashes = 0
             if endsAfterDrain(at: now) {
                 enter(.ended, endMessage(at: now), at: now)
             } else {
-                enter(.suspended, suspendWish ? "suspended by a user" : "idle for \(lifetime.idleTimeout)", at: now)
+                enter(.suspended, wishes.suspend ? "suspended by a user" : idleReason, at: now)
             }
             return
         }
@@ -267,7 +316,6 @@ extension SessionMachine {
         if crashes >= Self.maxCrashes {
             // Whoever performs the effects ends the open Tasks together with this; only new ones revive the session.
             openTasks = 0
-            resumeWish = false
             enter(.failed, "\(crashes) crashes in a row; the last: \(why)", at: now)
         } else {
             let pause = TimeSpan.seconds(min(60, 1 << Int64(crashes - 1)))
@@ -304,8 +352,8 @@ extension SessionMachine {
             retryAt = now
             if phase == .failed { crashes = 0 }
             enter(.starting, nil, at: now)
-        } else if phase == .pending, suspendWish || openTasks == 0 {
-            enter(.suspended, suspendWish ? "suspended by a user" : "nothing to do", at: now)
+        } else if phase == .pending, wishes.suspend || openTasks == 0 {
+            enter(.suspended, wishes.suspend ? "suspended by a user" : "nothing to do", at: now)
         }
     }
 
@@ -317,7 +365,7 @@ extension SessionMachine {
             if mustEnd(at: now) {
                 retryAt = nil
                 enter(.ended, endMessage(at: now), at: now)
-            } else if suspendWish, !resumeWish {
+            } else if wishes.suspend, !isWoken {
                 retryAt = nil
                 enter(.suspended, "suspended by a user", at: now)
             } else if retryAt ?? now <= now {
@@ -347,16 +395,13 @@ extension SessionMachine {
         } else if let unreachableBy, unreachableBy <= now {
             message = "did not answer for \(lifetime.startTimeout): stopped, to start again"
             stop(at: now, &effects)
-        } else if endWish || suspendWish || ttlEnd <= now {
+        } else if wishes.end || wishes.suspend || ttlEnd <= now {
             // Someone decided: no question whether it is idle. The sidecar is asked in the next pass, as Draining asks.
             drainAgainAt = nil
             enter(.draining, drainReason(at: now), at: now)
         } else if let due = drainDue, due <= now {
             drainAgainAt = now + Self.askAgainAfter
-            let idle = idleLimit
-            effects.append(
-                .conditionalDrain(
-                    epoch: epoch, ifIdleFor: idle, reason: idle == .zero ? "the Task has ended" : "idle for \(idle)"))
+            effects.append(.conditionalDrain(epoch: epoch, ifIdleFor: idleLimit, reason: idleReason))
         }
     }
 
@@ -369,7 +414,9 @@ extension SessionMachine {
             drainAgainAt = now + Self.askAgainAfter
             effects.append(
                 .forcedDrain(
-                    epoch: epoch, deadline: max(.zero, (since + lifetime.drainTimeout) - now), reason: drainReason(at: now)))
+                    epoch: epoch, deadline: max(.zero, (since + lifetime.drainTimeout) - now),
+                    // Why it began, whatever has been wished for since.
+                    reason: message ?? drainReason(at: now)))
         }
     }
 
@@ -395,19 +442,29 @@ extension SessionMachine {
 // MARK: - What follows from what is known
 
 extension SessionMachine {
-    private var wantsToRun: Bool { resumeWish || (!suspendWish && (openTasks ?? 0) > 0) }
+    /// Someone asked for an epoch that has not been ready yet.
+    private var isWoken: Bool { wishes.wake > epoch || (wishes.wake == epoch && phase == .starting) }
 
-    /// The one Task of a commit-scoped session has ended.
-    private var isDone: Bool { scope == .commit && openTasks == 0 }
+    private var wantsToRun: Bool { isWoken || (!wishes.suspend && (openTasks ?? 0) > 0) }
+
+    /// Nothing more will come: the one Task of a commit scope has ended, or the pull request is closed.
+    private var isDone: Bool {
+        openTasks == 0 && (scope == .commit || (wishes.scopeClosed && lifetime.onScopeClosed == .end))
+    }
+
+    /// It has slept, or been failed, for too long.
+    private func isForgotten(at now: Timestamp) -> Bool {
+        (phase == .suspended || phase == .failed) && since + lifetime.suspendedTTL <= now && openTasks != nil && !wantsToRun
+    }
 
     private func mustEnd(at now: Timestamp) -> Bool {
-        endWish || ttlEnd <= now || (isDone && phase != .failed && !resumeWish)
+        wishes.end || ttlEnd <= now || isForgotten(at: now) || (isDone && phase != .failed && !isWoken)
     }
 
     /// Where a drain leads. A Task that came in the meantime keeps an idle session from ending.
     private func endsAfterDrain(at now: Timestamp) -> Bool {
         if mustEnd(at: now) { return true }
-        return (openTasks ?? 0) == 0 && !suspendWish && !resumeWish && lifetime.onIdle == .end
+        return (openTasks ?? 0) == 0 && !wishes.suspend && !isWoken && lifetime.onIdle == .end
     }
 
     /// For how long it must have been idle before it is asked to drain.
@@ -425,17 +482,24 @@ extension SessionMachine {
     private var unreachableBy: Timestamp? { unreachableSince.map { $0 + lifetime.startTimeout } }
 
     private func drainReason(at now: Timestamp) -> String {
-        if endWish { return "ended by a user" }
+        if wishes.end { return "ended by a user" }
         if ttlEnd <= now { return "older than its ttl of \(lifetime.ttl)" }
-        if suspendWish { return "suspended by a user" }
-        return "idle for \(lifetime.idleTimeout)"
+        if wishes.suspend { return "suspended by a user" }
+        return idleReason
     }
 
     private func endMessage(at now: Timestamp) -> String {
-        if endWish { return "ended by a user" }
+        if wishes.end { return "ended by a user" }
         if ttlEnd <= now { return "ended: older than its ttl of \(lifetime.ttl)" }
-        if isDone { return "its Task has ended" }
-        return "ended after being idle for \(lifetime.idleTimeout)"
+        if isForgotten(at: now) {
+            return "ended: \(phase.rawValue.lowercased()) for its suspendedTTL of \(lifetime.suspendedTTL)"
+        }
+        return isDone ? idleReason : "ended after being idle for \(lifetime.idleTimeout)"
+    }
+
+    private var idleReason: String {
+        guard isDone else { return "idle for \(lifetime.idleTimeout)" }
+        return scope == .commit ? "its Task has ended" : "its \(scope.noun) is closed"
     }
 
     private func earliest(_ moments: Timestamp?...) -> Timestamp? { moments.compactMap(\.self).min() }

@@ -126,7 +126,28 @@ public struct TurnLimits: Sendable, Hashable, Codable {
     public var dedupeWindow = TimeSpan.days(7)
     /// How long an idle agent process is kept.
     public var agentIdle = TimeSpan.minutes(5)
+    /// How many turns are accepted in the session's whole life; nil is any number.
+    public var maxTurns: Int?
+    /// After so many input and output tokens no further turn begins; nil is any number.
+    public var maxTokens: Int64?
+    /// Whether processes that the agent left running count as work.
+    public var countBackground = false
     public init() {}
+
+    /// What is wrong with them, as one sentence; nil when nothing is.
+    public var mistake: String? {
+        for (name, span) in [("turnTimeout", turnTimeout), ("inputTimeout", inputTimeout), ("dedupeWindow", dedupeWindow)]
+        where span <= .zero { return "\(name) must be more than zero" }
+        for (name, span) in [("cancelGrace", cancelGrace), ("agentIdle", agentIdle)] where span < .zero {
+            return "\(name) must not be negative"
+        }
+        let counts: [(String, Int64)] = [
+            ("maxQueuedTurns", Int64(maxQueuedTurns)), ("maxQueuedBytes", Int64(maxQueuedBytes)),
+            ("maxPromptBytes", Int64(maxPromptBytes)), ("maxTurns", maxTurns.map(Int64.init) ?? 1), ("maxTokens", maxTokens ?? 1),
+        ]
+        for (name, count) in counts where count < 1 { return "\(name) must be 1 or more" }
+        return nil
+    }
 }
 
 /// The body of `POST /v1/drain`.

@@ -132,6 +132,8 @@ public enum EndReason: String, Sendable, Hashable, Codable, CaseIterable {
     case storageFull = "StorageFull"
     /// The part of the journal that held the turn is damaged.
     case journalDamaged = "JournalDamaged"
+    /// The session has used up its `maxTokens`, or has had its `maxTurns`.
+    case limitReached = "LimitReached"
     /// The supervisor only: the journal that the turn was sent to is gone.
     case journalLost = "JournalLost"
     /// The supervisor only: the session ended before the turn could run.
@@ -186,6 +188,18 @@ public struct WorkspaceState: Sendable, Hashable, Codable {
         self.dirtyFiles = dirtyFiles
         self.dirtyFileCount = dirtyFileCount
         self.diffstat = diffstat
+    }
+}
+
+extension WorkspaceState {
+    /// What would be lost with the working directory, as a clause; nil when nothing would.
+    public var unsaved: String? {
+        let files = dirtyFileCount == 0 ? nil : "\(dirtyFileCount) uncommitted file\(dirtyFileCount == 1 ? "" : "s")"
+        let commits = unpushed.flatMap { $0 == 0 ? nil : "\($0) unpushed commit\($0 == 1 ? "" : "s")" }
+        let parts = [files, commits].compactMap(\.self)
+        guard !parts.isEmpty else { return nil }
+        return parts.joined(separator: " and ")
+            + (branch.map { " on branch \($0)" } ?? commit.map { " on \($0.prefix(12))" } ?? "")
     }
 }
 

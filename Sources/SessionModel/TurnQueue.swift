@@ -43,6 +43,8 @@ public struct TurnQueue: Sendable, Hashable {
     public var limits = TurnLimits()
     public private(set) var idleSince: Timestamp?
     public private(set) var attached = 0
+    /// Processes that the agent has left running.
+    public private(set) var background: [String] = []
     private var host = Host.absent
     private var hasAgent = false
     private var agentWarm = false
@@ -98,6 +100,12 @@ extension TurnQueue {
         case answer(TurnID, InputAnswer)
         case drain(DrainRequest)
         case keepAlive(TimeSpan)
+        /// Other limits hold from now on.
+        case limits(TurnLimits)
+        /// A turn could not be made durable and so was not accepted: it is taken back, and its key with it.
+        case withdraw(TurnID)
+        /// Which processes the agent has left running, besides its own; only while no turn runs.
+        case background([String])
         case attached
         case detached
         /// The agent host has proved itself, and it is not known yet what runs under it.
@@ -160,7 +168,7 @@ extension TurnQueue {
                 moments.append(turnDeadline)
             }
             if let draining, stopping == nil { moments.append(draining.deadline) }
-        } else if agentWarm, let agentIdleSince {
+        } else if agentWarm, !countsBackground, let agentIdleSince {
             moments.append(agentIdleSince + limits.agentIdle)
         }
         if let keepAliveUntil { moments.append(keepAliveUntil) }
@@ -191,7 +199,29 @@ extension TurnQueue {
     }
 
     public func isBusy(at now: Timestamp) -> Bool {
-        !live.isEmpty || attached > 0 || (keepAliveUntil.map { $0 > now } ?? false)
+        !live.isEmpty || attached > 0 || (keepAliveUntil.map { $0 > now } ?? false) || countsBackground
+    }
+
+    private var countsBackground: Bool { limits.countBackground && !background.isEmpty }
+
+    /// Why no further turn begins.
+    private var limitProblem: Problem? {
+        guard let most = limits.maxTokens else { return nil }
+        let (used, overflow) = (usage.inputTokens ?? 0).addingReportingOverflow(usage.outputTokens ?? 0)
+        guard overflow || used >= most else { return nil }
+        return Problem(
+            .limitReached,
+            "This session has used \(overflow ? Int64.max : used) tokens, and its maxTokens is \(most); raise it to go on: holdfast set SESSION --max-tokens N"
+        )
+    }
+
+    /// Why no further turn is accepted.
+    private var turnsProblem: Problem? {
+        guard let most = limits.maxTurns, lastOrdinal >= most else { return nil }
+        return Problem(
+            .limitReached,
+            "This session has had \(lastOrdinal) turns, and its maxTurns is \(most); raise it to go on: holdfast set SESSION --max-turns N"
+        )
     }
 
     /// The running turn is being stopped.
@@ -263,6 +293,15 @@ extension TurnQueue {
                 record(.keepAlive(KeepAlive(until: max(until, keepAliveUntil ?? until))), at: now, &effects)
                 effects.append(.reply(.done))
             }
+        case .limits(let limits):
+            self.limits = limits
+            effects.append(.reply(.done))
+        case .withdraw(let id):
+            _ = cancel(id, .storageFull, at: now, &effects)
+        case .background(let processes):
+            guard running == nil, processes != background else { return }
+            if !processes.isEmpty || !background.isEmpty { record(.background(Background(processes)), at: now, &effects) }
+            background = processes
         case .attached:
             attached += 1
         case .detached:
@@ -276,6 +315,7 @@ extension TurnQueue {
             guard host != .absent else { return }
             host = .absent
             agentWarm = false
+            background = []
             record(.hostLost(Reason(reason)), at: now, &effects)
             if let running {
                 let (state, why) = stopping.map { ($0.state, $0.reason) } ?? (.interrupted, .hostLost)
@@ -302,6 +342,7 @@ extension TurnQueue {
             if let stopping, end.state != .succeeded {
                 end.state = stopping.state
                 end.reason = stopping.reason
+                end.message = stopMessage(stopping) ?? end.message
             }
             let needsSweep = !clean || stopping != nil
             interrupted(id, end.state, end.reason, end.message, results: end.results, at: now, &effects)
@@ -316,8 +357,12 @@ extension TurnQueue {
 
     /// What follows from any change: the next dispatch, the end of a drain, the idle clock.
     private mutating func settle(at now: Timestamp, _ effects: inout [Effect]) {
+        while running == nil, let limitProblem, let next = live.first {
+            end(next.id, .failed, .limitReached, limitProblem.detail, at: now, &effects)
+        }
         if running == nil, draining == nil, !storageFull, hasAgent, host == .clear, let next = live.first {
             record(.turnDispatched, turn: next.id, at: now, &effects)
+            background = []
             stopping = nil
             waitingSince = nil
             turnDeadline = now + (next.timeout ?? limits.turnTimeout)
@@ -355,7 +400,7 @@ extension TurnQueue {
             return .refused(
                 Problem(.tooLarge, "The prompt has \(bytes) bytes; this session takes at most \(limits.maxPromptBytes)."))
         }
-        if let problem = drainingProblem { return .refused(problem) }
+        if let problem = limitProblem ?? turnsProblem ?? drainingProblem { return .refused(problem) }
         if storageFull {
             return .refused(
                 Problem(
@@ -396,13 +441,20 @@ extension TurnQueue {
         if turn.state == .queued {
             end(
                 id, .cancelled, reason,
-                (reason == .superseded ? "a newer turn took its place before it ran" : "cancelled before it ran")
-                    + (turn.attempts == nil ? "" : " again"),
+                Self.message(ofUnrun: reason) + (turn.attempts == nil ? "" : " again"),
                 at: now, &effects)
         } else {
             stop(.cancelled, reason, at: now, &effects)
         }
         return .done
+    }
+
+    private static func message(ofUnrun reason: EndReason) -> String {
+        switch reason {
+        case .superseded: "a newer turn took its place before it ran"
+        case .storageFull: "it could not be kept, and was not accepted"
+        default: "cancelled before it ran"
+        }
     }
 
     private mutating func answer(
@@ -463,7 +515,8 @@ extension TurnQueue {
                 if stopping.processesEnded {
                     interrupted(
                         running.id, stopping.state, stopping.reason,
-                        "the turn was stopped by force, and its driver did not report an end", at: now, &effects)
+                        stopMessage(stopping) ?? "the turn was stopped by force, and its driver did not report an end", at: now,
+                        &effects)
                 } else {
                     self.stopping?.processesEnded = true
                     self.stopping?.deadline = now + max(limits.cancelGrace, Self.reportGrace)
@@ -479,7 +532,7 @@ extension TurnQueue {
             } else if let turnDeadline, turnDeadline <= now {
                 stop(.failed, .timeout, at: now, &effects)
             }
-        } else if agentWarm, let agentIdleSince, agentIdleSince + limits.agentIdle <= now {
+        } else if agentWarm, !countsBackground, let agentIdleSince, agentIdleSince + limits.agentIdle <= now {
             sweep("idle for \(limits.agentIdle)", &effects)
         }
     }
@@ -503,8 +556,15 @@ extension TurnQueue {
         effects.append(.interrupt(running.id))
     }
 
+    /// Who ends a turn that does not end by itself says so; of a person's cancellation and of a timeout the reason says enough.
+    private func stopMessage(_ stopping: Stopping) -> String? {
+        guard stopping.reason == .drained, let draining else { return nil }
+        return "interrupted: the session drains (\(draining.reason)), and the turn did not end before \(draining.deadline)"
+    }
+
     private mutating func sweep(_ reason: String, _ effects: inout [Effect]) {
         agentWarm = false
+        background = []
         switch host {
         case .absent: return
         case .unclear(let sweeps): host = .unclear(sweeps: sweeps + 1)
@@ -591,6 +651,7 @@ extension TurnQueue {
             guard let id, let index = index(of: id) else { return }
             if live[index].state != .queued { forgetRun(endedAt: time) }
             var turn = live.remove(at: index)
+            if turn.state == .queued, end.reason == .storageFull { keys.forget(id) }
             liveBytes -= turn.promptBytes
             turn.state = end.state
             turn.endedAt = time

@@ -49,6 +49,7 @@ import Testing
                 Interruption(
                     reason: .hostLost, message: "m", attempt: 1, next: .continue, usage: Usage(inputTokens: 1))),
             .agentFrame(AgentFrame(direction: .sent, text: "{}", bytes: 7, dropped: 1)),
+            .background(Background(["sleep 1"])),
             .unknown(type: "later.version", data: ["a": [1, nil, true, "x"]]),
         ]
     }()
@@ -88,12 +89,13 @@ import Testing
         case .turnPrompted: 29
         case .turnInterrupted: 30
         case .agentFrame: 31
-        case .unknown: 32
+        case .background: 32
+        case .unknown: 33
         }
     }
 
     @Test func everyCaseIsSampledAndHasATypeOfItsOwn() {
-        #expect(Self.samples.map(number(of:)) == Array(0..<33))
+        #expect(Self.samples.map(number(of:)) == Array(0..<34))
         #expect(Set(Self.samples.map(\.type)).count == Self.samples.count)
     }
 

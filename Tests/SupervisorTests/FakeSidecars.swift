@@ -155,6 +155,10 @@ final class FakeSession: Sendable {
             }
             return try .json(try self.turn(call.parameter("id")), status: .accepted)
         }
+        routes.on(.put, "/v1/limits") { [self] call in
+            _ = try reply(.limits(try await call.json(TurnLimits.self)))
+            return .text("{}")
+        }
         routes.on(.post, "/v1/drain") { [self] call in
             _ = try reply(.drain(try await call.json(DrainRequest.self)))
             return try .json(activity, status: .accepted)

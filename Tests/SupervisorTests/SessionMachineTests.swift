@@ -49,7 +49,7 @@ private struct World {
         #expect(world.send(.tasks(open: 1)) == [.start(epoch: 1)])
         #expect(world.machine.phase == .starting)
         #expect(world.send(.tasks(open: 2)).isEmpty)
-        #expect(world.send(.resume).isEmpty)
+        #expect(world.send(.wishes(.init(wake: 1))).isEmpty)
         world.send(.ready(world.activity()))
         #expect(world.machine.phase == .ready)
         #expect(world.machine.acceptsTurns)
@@ -106,7 +106,7 @@ private struct World {
         var world = World(scope: .commit)
         world.becomeReady()
         let asked = world.send(.tasks(open: 0))
-        #expect(asked == [.conditionalDrain(epoch: 1, ifIdleFor: .zero, reason: "the Task has ended")])
+        #expect(asked == [.conditionalDrain(epoch: 1, ifIdleFor: .zero, reason: "its Task has ended")])
         world.send(.drainAccepted(epoch: 1))
         world.send(.activity(world.activity(draining: true, drained: true)))
         world.send(.gone(epoch: 1, why: "exit code 0", crashed: false))
@@ -203,14 +203,14 @@ private struct World {
     @Test func userSuspendsAndResumes() {
         var world = World()
         world.becomeReady()
-        let effects = world.send(.spec(lifetime: nil, suspend: true, end: false))
+        let effects = world.send(.wishes(.init(suspend: true)))
         #expect(effects == [.forcedDrain(epoch: 1, deadline: .minutes(10), reason: "suspended by a user")])
         world.send(.activity(world.activity(draining: true, drained: true)))
         world.send(.gone(epoch: 1, why: "exit code 0", crashed: false))
         #expect(world.machine.phase == .suspended)
         // The Tasks that were open then wait for a resume or for a new Task.
         #expect(world.send(.tasks(open: 1)).isEmpty)
-        #expect(world.send(.spec(lifetime: nil, suspend: false, end: false)) == [.start(epoch: 2)])
+        #expect(world.send(.wishes(.init(suspend: false))) == [.start(epoch: 2)])
     }
 
     /// Random inputs in a random order, stale and repeated ones included, must keep the rules after every step, and once the
@@ -279,7 +279,7 @@ private struct World {
             case 0:
                 open = Int.random(in: 0...2, using: &random)
                 world.send(.tasks(open: open))
-            case 1: world.send(.resume)
+            case 1: world.send(.wishes(.init(lifetime: lifetime, wake: world.machine.epoch + 1)))
             case 2:
                 // Nobody reports that a process runs which does not; stale epochs may be reported at any time.
                 if epoch != world.machine.epoch || alive.contains(epoch) { world.send(.started(epoch: epoch)) }
@@ -300,7 +300,7 @@ private struct World {
             case 9: world.send(.drainRefused(epoch: epoch, nil))
             case 10:
                 if Int.random(in: 0..<8, using: &random) == 0 {
-                    world.send(.spec(lifetime: lifetime, suspend: .random(using: &random), end: false))
+                    world.send(.wishes(.init(lifetime: lifetime, suspend: .random(using: &random))))
                 }
             case 11:
                 // The supervisor restarts: what is stored is all that is left.

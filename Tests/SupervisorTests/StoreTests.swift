@@ -117,9 +117,10 @@ extension Store {
     @discardableResult
     func create(_ spec: TaskSpec, fallback: AgentDescription? = agent, at now: Timestamp = .now) async throws -> TaskResource {
         let digest = Identity.digest(try JSON.encode(spec))
-        let answer = try await write {
-            try TaskRouting.create(.init(spec: spec, fallback: fallback, digest: digest), at: now, in: $0)
-        }
+        let request = TaskRouting.Request(
+            spec: spec, fallback: fallback, digest: digest, name: Identity.taskName(), uid: Identity.uid(),
+            sessionUID: Identity.uid())
+        let answer = try await write { try TaskRouting.create(request, at: now, in: $0) }
         switch answer {
         case .created(let task), .repeated(let task): return task
         }

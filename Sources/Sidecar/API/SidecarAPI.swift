@@ -35,6 +35,11 @@ public struct SidecarAPI: Sendable {
         routes.on(.post, "/v1/keepalive") { call in
             try .json(await session.keepAlive(call.json(KeepAliveRequest.self).for))
         }
+        routes.on(.put, "/v1/limits") { call in
+            let limits = try await call.json(TurnLimits.self)
+            if let mistake = limits.mistake { throw Problem(.invalidRequest, mistake + ".") }
+            return try .json(await session.limit(limits))
+        }
         routes.on(.get, "/livez") { _ in try await live() }
         routes.on(.get, "/readyz") { _ in try await ready() }
         routes.on(.get, "/metrics") { _ in

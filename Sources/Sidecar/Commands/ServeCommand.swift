@@ -43,6 +43,9 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "How long an idle agent process is kept.") var agentIdle: TimeSpan = TurnLimits().agentIdle
     @Option(help: "How long an idempotency key is remembered.") var dedupeWindow: TimeSpan = TurnLimits().dedupeWindow
     @Option(help: "How many turns may wait.") var maxQueuedTurns: Int = TurnLimits().maxQueuedTurns
+    @Option(help: "How many turns are accepted in the session's whole life.") var maxTurns: Int?
+    @Option(help: "After so many tokens no further turn begins.") var maxTokens: Int64?
+    @Flag(help: "Processes that the agent left running count as work.") var countBackground = false
     @Option(help: "How long a running turn may go on after SIGTERM.") var grace: TimeSpan = .seconds(25)
     @Option(help: "How long a client may take to send a request, or to take a part of an answer, before it is disconnected.")
     var clientTimeout: TimeSpan = .seconds(30)
@@ -123,7 +126,6 @@ struct ServeCommand: AsyncParsableCommand {
         let agent = try self.agent.map { try Self.document(AgentDescription.self, $0, "agent") }
         let workspace = try self.workspace.map { try Self.document(WorkspaceDescription.self, $0, "workspace") }
         if let mistake = agent?.mistake ?? workspace?.mistake { throw Problem(.invalidRequest, mistake) }
-        guard maxQueuedTurns > 0 else { throw Problem(.invalidRequest, "--max-queued-turns must be 1 or more.") }
         guard clientTimeout > .zero else { throw Problem(.invalidRequest, "--client-timeout must be more than zero.") }
         var limits = TurnLimits()
         limits.turnTimeout = turnTimeout
@@ -132,6 +134,10 @@ struct ServeCommand: AsyncParsableCommand {
         limits.agentIdle = agentIdle
         limits.dedupeWindow = dedupeWindow
         limits.maxQueuedTurns = maxQueuedTurns
+        limits.maxTurns = maxTurns
+        limits.maxTokens = maxTokens
+        limits.countBackground = countBackground
+        if let mistake = limits.mistake { throw Problem(.invalidRequest, mistake + ".") }
         let socketPath = Self.absolute(socket)
         let runtime = runtimeDir.map(Self.absolute) ?? socketPath + ".d"
         // Linux takes 107 bytes for a socket's path; the agent host's socket and secret are files in the runtime directory.

@@ -95,6 +95,7 @@ public actor Session {
         hostTask?.cancel()
         await hostTask?.value
         timer?.alarm.cancel()
+        backgroundTask?.cancel()
         await turnTask?.value
         await journal.close()
     }
@@ -273,6 +274,36 @@ public actor Session {
         guard isRunning(id, attempt: attempt) else { return }
         handle(.finished(id, outcome.end, clean: outcome.clean))
         handle(.agentWarm(warm && outcome.clean))
+        if outcome.clean { await watchBackground() }
+    }
+
+    // MARK: What the agent leaves running
+
+    /// The processes that belong to the agent itself: what ran when its conversation began.
+    private var agentProcesses: Set<Int32> = []
+    private var backgroundTask: Task<Void, Never>?
+
+    /// Called when a conversation has begun, before its first prompt.
+    func noteAgentProcesses() async {
+        agentProcesses = Set((try? await host.processes())?.map(\.pid) ?? [])
+    }
+
+    /// Tells the queue what the agent has left running after a turn, and goes on looking while that keeps the session from being
+    /// idle.
+    private func watchBackground() async {
+        backgroundTask?.cancel()
+        guard await noteBackground() else { return }
+        backgroundTask = Task {
+            while (try? await Task.sleep(for: .seconds(5))) != nil, await noteBackground() {}
+        }
+    }
+
+    /// - Returns: whether it is worth looking again.
+    private func noteBackground() async -> Bool {
+        guard let running = try? await host.processes(), queue.running == nil else { return false }
+        let left = running.filter { !agentProcesses.contains($0.pid) }
+        handle(.background(left.map { $0.command.prefix(bytes: 200) }))
+        return !left.isEmpty && queue.limits.countBackground
     }
 
     private func promptText(of turn: Turn) -> String {
@@ -428,7 +459,7 @@ extension Session {
         }
     }
 
-    private func withdraw(_ id: TurnID) { handle(.cancel(id)) }
+    private func withdraw(_ id: TurnID) { handle(.withdraw(id)) }
 
     /// A turn, however long ago it was. Waits up to `wait` for its state to change, unless it has ended.
     func turn(_ id: TurnID, wait: TimeSpan = .zero) async throws -> Turn {
@@ -437,8 +468,10 @@ extension Session {
         while let turn = queue.turn(id), !turn.state.isTerminal, turn.state == first, Timestamp.now < deadline {
             try await waitForChange(after: signal.version, until: deadline)
         }
-        try? await settled()
-        if let turn = queue.turn(id) { return turn }
+        // What is known now, once it is durable: while that is waited for, more may happen that is not.
+        let known = queue.turn(id)
+        try await durablySettled()
+        if let known { return known }
         guard id.ordinal <= queue.lastOrdinal else { throw Problem(.notFound, "There is no turn \(id) in this session.") }
         let (state, end) = (options.state, journal.durable)
         guard let turn = try await offLoop({ try TranscriptReader.turn(id, state: state, upTo: end) }) else {
@@ -448,8 +481,9 @@ extension Session {
     }
 
     func turns() async -> TurnList {
+        let list = TurnList(turns: queue.turns, total: queue.lastOrdinal)
         try? await settled()
-        return TurnList(turns: queue.turns, total: queue.lastOrdinal)
+        return list
     }
 
     func cancel(_ id: TurnID) async throws -> Turn {
@@ -472,6 +506,12 @@ extension Session {
         return activity
     }
 
+    /// Other limits hold from now on; the next epoch is started with its own.
+    func limit(_ limits: TurnLimits) -> TurnLimits {
+        handle(.limits(limits))
+        return queue.limits
+    }
+
     func attach() { handle(.attached) }
     func detach() { handle(.detached) }
 
@@ -488,6 +528,23 @@ extension Session {
 
     /// A reader may see only what is durable.
     private func settled() async throws { try await journal.settled() }
+
+    /// What became of a turn is told only when no crash can take it back. A full disk has a reserve for that; where even that is
+    /// used up, it is not told.
+    private func durablySettled() async throws {
+        let sequence = journal.appended
+        do throws(JournalError) {
+            try await journal.synced(sequence)
+        } catch {
+            let wait = Task { await journal.eventuallySynced(sequence) }
+            let timeout = Task {
+                try? await Task.sleep(for: .seconds(1))
+                wait.cancel()
+            }
+            defer { timeout.cancel() }
+            guard await wait.value else { throw Problem(.storageFull, error.message, retryAfter: 1) }
+        }
+    }
 
     private func withActivity(_ problem: Problem) -> Problem {
         guard problem.kind == .busy else { return problem }
@@ -513,8 +570,9 @@ extension Session {
         while let after, after == signal.version, Timestamp.now < deadline {
             try await waitForChange(after: after, until: deadline)
         }
+        let answer = activity
         try? await settled()
-        return activity
+        return answer
     }
 
     private func waitForChange(after version: Int64, until deadline: Timestamp) async throws {

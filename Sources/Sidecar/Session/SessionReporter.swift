@@ -51,6 +51,7 @@ final class SessionReporter: TurnReporter {
 
     private func append(_ body: EventBody) async {
         guard await session.report(body, turn: turn, attempt: attempt) != nil else { return }
+        await noteBeginning(body)
         if session.journal.backlog > Self.backlog { try? await session.journal.settled() }
     }
 
@@ -62,6 +63,14 @@ final class SessionReporter: TurnReporter {
             try await session.journal.synced(sequence)
         } catch {
             throw Problem(.storageFull, error.message)
+        }
+        await noteBeginning(body)
+    }
+
+    private func noteBeginning(_ body: EventBody) async {
+        switch body {
+        case .conversationStarted, .conversationResumed, .conversationReseeded: await session.noteAgentProcesses()
+        default: break
         }
     }
 

@@ -15,27 +15,37 @@ extension SupervisorAPI {
 
     func endSession(_ call: Call) async throws -> Response {
         let name = try await name(call)
-        let session = try await store.write { store in
-            guard var session = try store.get(SessionResource.self, name) else { throw Self.missing("Session", name) }
-            guard session.status.phase != .ended, session.spec.end != true else { return session }
-            session.spec.end = true
-            // What waits for the session now ends with it; what comes later gets a new one.
-            for var task in try store.openTasks(session: name) where task.status.sentTo == nil {
-                task.status.end(.failed, .sessionEnded, "the session was ended by a user before this Task could run", at: .now)
-                try store.update(task)
-            }
-            return try store.update(session)
-        }
-        return try .json(session, status: .accepted)
+        return try .json(try await store.write { try SessionCommands.end(name, at: .now, in: $0) }, status: .accepted)
     }
 
     func suspendSession(_ call: Call) async throws -> Response {
-        try .json(try await change(call) { $0.suspend = true }, status: .accepted)
+        let name = try await name(call)
+        return try .json(try await store.write { try SessionCommands.suspend(name, in: $0) }, status: .accepted)
     }
 
     func resumeSession(_ call: Call) async throws -> Response {
-        let session = try await change(call) { $0.suspend = false }
-        manager.notify(session.metadata.name, .resume)
+        let name = try await name(call)
+        return try .json(try await store.write { try SessionCommands.resume(name, in: $0) }, status: .accepted)
+    }
+
+    /// Says that the pull request or issue is closed, or open again.
+    func scopeClosed(_ call: Call) async throws -> Response {
+        let name = try await name(call)
+        let closed = try await call.json(ScopeState.self).closed
+        return try .json(try await store.write { try SessionCommands.scope(name, closed: closed, in: $0) }, status: .accepted)
+    }
+
+    private struct ScopeState: Decodable { var closed: Bool }
+
+    /// `PATCH`: the fields that are given are set, and those that are null have their defaults again.
+    func setLifetime(_ call: Call) async throws -> Response {
+        let name = try await name(call)
+        let patch = try await call.json([String: JSONValue].self)
+        let session = try await store.write { store in
+            guard let session = try store.session(named: name) else { throw Self.missing("Session", name) }
+            let lifetime = try (session.spec.lifetime ?? Lifetime()).patched(patch)
+            return try SessionCommands.set(lifetime, of: name, in: store)
+        }
         return try .json(session, status: .accepted)
     }
 
@@ -57,19 +67,6 @@ extension SupervisorAPI {
             throw Self.missing("Session", name)
         }
         return try .json(session, status: .accepted)
-    }
-
-    private func change(_ call: Call, _ body: @escaping @Sendable (inout SessionSpec) -> Void) async throws -> SessionResource {
-        let name = try await name(call)
-        return try await store.write { store in
-            guard var session = try store.get(SessionResource.self, name) else { throw Self.missing("Session", name) }
-            guard session.status.phase != .ended, session.spec.end != true else {
-                throw Problem(.conflict, "Session \(session.spec.key) has ended; a new Task for it makes a new one.")
-            }
-            let before = session.spec
-            body(&session.spec)
-            return session.spec == before ? session : try store.update(session)
-        }
     }
 
     /// The name of the session that a request is about.

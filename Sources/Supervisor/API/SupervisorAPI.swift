@@ -39,6 +39,8 @@ struct SupervisorAPI: Sendable {
         on(.post, "/v1/sessions/{id}/suspend", suspendSession)
         on(.post, "/v1/sessions/{id}/resume", resumeSession)
         on(.post, "/v1/sessions/{id}/keepalive", keepAlive)
+        on(.post, "/v1/sessions/{id}/scope", scopeClosed)
+        on(.patch, "/v1/sessions/{id}/lifetime", setLifetime)
         on(.get, "/v1/sessions/{id}/transcript", transcript)
         on(.get, "/v1/version") { _ in try .json(["version": version]) }
         on(.get, "/metrics", metrics)

@@ -25,7 +25,9 @@ extension SupervisorAPI {
             spec.worker = try agents.named(name)
             text.append(contentsOf: "?agent=\(name)".utf8)
         }
-        let request = TaskRouting.Request(spec: spec, fallback: agents.fallback, digest: Identity.digest(text))
+        let request = TaskRouting.Request(
+            spec: spec, fallback: agents.fallback, digest: Identity.digest(text), name: Identity.taskName(), uid: Identity.uid(),
+            sessionUID: Identity.uid())
         switch try await store.write({ try TaskRouting.create(request, at: .now, in: $0) }) {
         case .created(let task): return try .json(task, status: .created)
         case .repeated(let task): return try .json(task)
@@ -46,15 +48,7 @@ extension SupervisorAPI {
 
     func cancelTask(_ call: Call) async throws -> Response {
         let name = call.parameter("name")
-        let task = try await store.write { store in
-            guard var task = try store.get(TaskResource.self, name) else { throw Self.missing("Task", name) }
-            guard !task.status.phase.isTerminal, task.status.cancelRequested != true else { return task }
-            task.status.cancelRequested = true
-            if task.status.sentTo == nil {
-                task.status.end(.cancelled, .cancelled, "cancelled before it was handed over", at: .now)
-            }
-            return try store.update(task)
-        }
+        let task = try await store.write { try SessionCommands.cancel(task: name, at: .now, in: $0) }
         return try .json(task, status: .accepted)
     }
 

@@ -1,4 +1,5 @@
 import NIOConcurrencyHelpers
+import SessionModel
 
 /// What the supervisor counts since it started. Phases are counted in the store when somebody asks.
 final class Metrics: Sendable {
@@ -15,6 +16,8 @@ final class Metrics: Sendable {
         /// Drains for idleness: agreed to and refused.
         var drainsAccepted = 0
         var drainsRefused = 0
+        /// How often a session has entered a phase.
+        var transitions: [SessionPhase: Int] = [:]
     }
     private let counters = NIOLockedValueBox(Counters())
 

@@ -23,7 +23,7 @@ final class SessionManager: Sendable {
         var controller: SessionController?
         var task: Task<Void, Never>?
         /// Events that were sent while there is no controller yet.
-        var early: [SessionController.Event] = []
+        var early: [SessionReconciler.Event] = []
     }
     private let state = NIOLockedValueBox(State())
 
@@ -48,7 +48,7 @@ final class SessionManager: Sendable {
     }
 
     /// Tells a session's controller, which is made if there is none.
-    func notify(_ name: String, _ event: SessionController.Event) {
+    func notify(_ name: String, _ event: SessionReconciler.Event) {
         state.withLockedValue { state in
             guard !state.closed else { return }
             if let entry = state.controllers[name] {

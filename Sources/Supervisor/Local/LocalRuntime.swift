@@ -39,7 +39,7 @@ struct LocalRuntime: Sendable {
         try directory.write(record)
         let log = try directory.openLog()
         defer { close(log) }
-        let limits = (session.spec.lifetime ?? Lifetime()).resolved
+        let limits = (session.spec.lifetime ?? Lifetime()).resolved.limits
         var spawn = Spawn(
             [
                 sidecar, "serve", "--state-dir", directory.state, "--socket", record.socket, "--runtime-dir", run,
@@ -48,7 +48,9 @@ struct LocalRuntime: Sendable {
                 "--turn-timeout", limits.turnTimeout.description, "--input-timeout", limits.inputTimeout.description,
                 "--agent-idle", limits.agentIdle.description, "--max-queued-turns", "\(limits.maxQueuedTurns)",
                 "--dedupe-window", limits.dedupeWindow.description,
-            ], environment: environment, directory: directory.path)
+            ] + (limits.maxTurns.map { ["--max-turns", "\($0)"] } ?? [])
+                + (limits.maxTokens.map { ["--max-tokens", "\($0)"] } ?? [])
+                + (limits.countBackground ? ["--count-background"] : []), environment: environment, directory: directory.path)
         spawn.grouping = .session
         spawn.descriptors = [nil, log, log]
         let pid: Int32

@@ -72,6 +72,8 @@ struct SidecarClient: Sendable {
         _ = try await checked(send("POST", "/v1/keepalive", body: request))
     }
 
+    func limit(_ limits: TurnLimits) async throws(Failure) { _ = try await checked(send("PUT", "/v1/limits", body: limits)) }
+
     /// A response that is passed through as it comes: nothing of it is kept, and a slow reader makes the sidecar wait.
     func stream(_ path: String, headers: [(String, String)]) async throws(Failure) -> CurlStreamedResponse {
         var request = CurlRequest("GET", "http://sidecar\(path)", headers: headers, unixSocket: socket)

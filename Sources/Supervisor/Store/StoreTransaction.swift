@@ -137,12 +137,6 @@ extension StoreTransaction {
 // MARK: - Idempotency keys
 
 extension StoreTransaction {
-    struct StoredKey {
-        /// Of the request that the key came with.
-        var digest: String
-        var task: String
-    }
-
     func key(_ key: String, at now: Timestamp) throws -> StoredKey? {
         try Row.fetchOne(
             database.cachedStatement(sql: "SELECT digest, task FROM idempotencyKey WHERE key = ? AND expires > ?"),
@@ -156,6 +150,13 @@ extension StoreTransaction {
         try database.cachedStatement(sql: "INSERT INTO idempotencyKey VALUES (?, ?, ?, ?)")
             .execute(arguments: [key, digest, task, expiry.milliseconds])
     }
+}
+
+// MARK: - What the rules ask
+
+extension StoreTransaction: ResourceStore {
+    func session(named name: String) throws -> SessionResource? { try get(SessionResource.self, name) }
+    func task(named name: String) throws -> TaskResource? { try get(TaskResource.self, name) }
 }
 
 // MARK: - What is indexed

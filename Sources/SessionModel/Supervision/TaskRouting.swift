@@ -1,19 +1,34 @@
 import Foundation
-import SessionModel
 
 /// How Tasks come to their sessions. Runs within a transaction of the store, so that a Task, its key and its session are made
 /// together or not at all, and two Tasks for one new scope make one session.
-enum TaskRouting {
+public enum TaskRouting {
     /// What the API was asked to make.
-    struct Request: Sendable {
-        var spec: TaskSpec
+    public struct Request: Sendable {
+        public var spec: TaskSpec
         /// The agent that works on it when neither the Task nor an existing session says which.
-        var fallback: AgentDescription?
+        public var fallback: AgentDescription?
         /// What the idempotency key stands for.
-        var digest: String
+        public var digest: String
+        /// Of the new Task.
+        public var name: String
+        public var uid: String
+        /// Of the session, should one be made for it.
+        public var sessionUID: String
+
+        public init(
+            spec: TaskSpec, fallback: AgentDescription?, digest: String, name: String, uid: String, sessionUID: String
+        ) {
+            self.spec = spec
+            self.fallback = fallback
+            self.digest = digest
+            self.name = name
+            self.uid = uid
+            self.sessionUID = sessionUID
+        }
     }
 
-    enum Answer: Sendable {
+    public enum Answer: Sendable {
         case created(TaskResource)
         /// The key has made this Task before.
         case repeated(TaskResource)
@@ -21,7 +36,7 @@ enum TaskRouting {
 
     /// Stores a Task and attaches it to its session, which is made when there is none.
     /// - Throws: ``Problem``, with nothing stored.
-    static func create(_ request: Request, at now: Timestamp, in store: StoreTransaction) throws -> Answer {
+    public static func create(_ request: Request, at now: Timestamp, in store: some ResourceStore) throws -> Answer {
         let spec = request.spec
         if let key = spec.idempotencyKey, let known = try store.key(key, at: now) {
             guard known.digest == request.digest else {
@@ -29,21 +44,20 @@ enum TaskRouting {
                     .idempotencyMismatch,
                     "This idempotency key has made Task \(known.task) from another request; use a new key for a new Task.")
             }
-            guard let task = try store.get(TaskResource.self, known.task) else {
+            guard let task = try store.task(named: known.task) else {
                 throw Problem(.conflict, "This idempotency key has made Task \(known.task), which was deleted since.")
             }
             return .repeated(task)
         }
         if let mistake = spec.mistake { throw Problem(.invalidRequest, mistake + ".") }
-        let uid = Identity.uid()
         let scope = spec.scope ?? ScopeSpec(kind: .commit)
-        let key = try scope.key(task: uid)
+        let key = try scope.key(task: request.uid)
         var task = TaskResource(
             kind: "Task",
-            metadata: Metadata(name: Identity.taskName(), uid: uid, resourceVersion: 0, creationTimestamp: now),
+            metadata: Metadata(name: request.name, uid: request.uid, resourceVersion: 0, creationTimestamp: now),
             spec: spec, status: TaskStatus())
         task.status.session = key
-        try attach(&task, to: key, scope: scope, fallback: request.fallback, at: now, in: store)
+        try attach(&task, to: key, scope: scope, fallback: request.fallback, uid: request.sessionUID, at: now, in: store)
         task = try store.insert(task)
         if let key = spec.idempotencyKey {
             let window = (spec.lifetime ?? Lifetime()).resolved.dedupeWindow
@@ -53,23 +67,22 @@ enum TaskRouting {
     }
 
     /// Makes sure that the Task's session exists and fits, and says in the Task's status what it waits for.
+    /// - Parameter uid: of the session, should one be made.
     static func attach(
-        _ task: inout TaskResource, to key: SessionKey, scope: ScopeSpec, fallback: AgentDescription?, at now: Timestamp,
-        in store: StoreTransaction
+        _ task: inout TaskResource, to key: SessionKey, scope: ScopeSpec, fallback: AgentDescription?, uid: String,
+        at now: Timestamp, in store: some ResourceStore
     ) throws {
-        if var session = try store.get(SessionResource.self, key.name), session.status.phase != .ended {
+        if var session = try store.session(named: key.name), session.status.phase != .ended {
             if let mismatch = mismatch(task.spec, session.spec) {
-                task.status.phase = .failed
-                task.status.reason = .workerMismatch
-                task.status.message = mismatch
-                task.status.completionTime = now
+                task.status.end(.failed, .workerMismatch, mismatch, at: now)
                 return
             }
             if session.spec.end == true {
                 task.status.message = "waits for the earlier session of \(key) to end"
-            } else if session.spec.suspend == true {
-                // A new Task wakes what a user has put to sleep.
+            } else if session.spec.suspend == true || session.spec.scopeClosed == true {
+                // A new Task wakes what a user has put to sleep, and says that the pull request or issue is worked on again.
                 session.spec.suspend = false
+                session.spec.scopeClosed = nil
                 try store.update(session)
             }
             return
@@ -84,11 +97,11 @@ enum TaskRouting {
             key: key, scope: scope, worker: worker, workspace: task.spec.workspace, lifetime: task.spec.lifetime)
         if let mistake = worker.mistake ?? spec.workspaceDescription.mistake { throw Problem(.invalidRequest, mistake + ".") }
         // An ended session's directory is moved aside when the new one starts: `LocalRuntime`.
-        if let ended = try store.get(SessionResource.self, key.name) { try store.delete(ended) }
+        if let ended = try store.session(named: key.name) { try store.delete(ended) }
         try store.insert(
             SessionResource(
                 kind: "Session",
-                metadata: Metadata(name: key.name, uid: Identity.uid(), resourceVersion: 0, creationTimestamp: now),
+                metadata: Metadata(name: key.name, uid: uid, resourceVersion: 0, creationTimestamp: now),
                 spec: spec, status: SessionResourceStatus(since: now)))
     }
 

@@ -1,10 +1,8 @@
-import SessionModel
-
 extension ScopeSpec {
     /// The key of the session that a Task with this scope belongs to.
     /// - Parameter task: the Task's uid, which is the identity of a commit scope.
     /// - Throws: ``Problem`` with one sentence that names the mistake.
-    func key(task uid: String) throws(Problem) -> SessionKey {
+    public func key(task uid: String) throws(Problem) -> SessionKey {
         do {
             switch kind {
             case .commit:
@@ -34,7 +32,7 @@ extension ScopeSpec {
 
     /// One name for every way to write a repository: `acme/widgets`, `https://github.com/acme/widgets.git` and
     /// `git@github.com:acme/widgets` are all `github.com/acme/widgets`. A path stays as it is.
-    static func normalized(_ repository: String) -> String {
+    public static func normalized(_ repository: String) -> String {
         var name = Substring(repository)
         if let scheme = name.firstRange(of: "://") {
             let isFile = name[..<scheme.lowerBound] == "file"
@@ -53,7 +51,7 @@ extension ScopeSpec {
 }
 
 extension ScopeKind {
-    var noun: String {
+    public var noun: String {
         switch self {
         case .commit: "commit"
         case .pullRequest: "pull request"
@@ -64,7 +62,7 @@ extension ScopeKind {
 
 extension SessionSpec {
     /// The session's working directory, from what the user said of the workspace and, where that is silent, from the scope.
-    var workspaceDescription: WorkspaceDescription {
+    public var workspaceDescription: WorkspaceDescription {
         var description = WorkspaceDescription(
             repository: workspace?.repository ?? Self.remote(key.repository ?? scope.repository), mirror: workspace?.mirror,
             setupCommand: workspace?.setupCommand)

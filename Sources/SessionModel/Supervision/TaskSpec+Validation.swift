@@ -1,8 +1,6 @@
-import SessionModel
-
 extension TaskSpec {
     /// What is wrong with it, as one sentence; nil when nothing is.
-    var mistake: String? {
+    public var mistake: String? {
         if let mistake = turnRequest.mistake { return mistake }
         if prompt.utf8.count > Self.maxPromptBytes {
             return "prompt has \(prompt.utf8.count) bytes; at most \(Self.maxPromptBytes) are taken"
@@ -24,11 +22,11 @@ extension TaskSpec {
     }
 
     /// What the session's sidecar is asked to do for it.
-    var turnRequest: TurnRequest {
+    public var turnRequest: TurnRequest {
         TurnRequest(
             prompt: prompt, whenBusy: turn?.whenBusy, supersedeKey: turn?.supersedeKey, timeout: turn?.timeout,
             model: turn?.model, effort: turn?.effort, onInterrupt: turn?.onInterrupt, raw: turn?.raw)
     }
 
-    static let maxPromptBytes = 1 << 20
+    public static let maxPromptBytes = 1 << 20
 }

@@ -1,0 +1,31 @@
+/// What the rules for Tasks and Sessions ask of a store. One value of it is one transaction: what is written through it is kept
+/// together or not at all.
+public protocol ResourceStore {
+    func session(named name: String) throws -> SessionResource?
+    func task(named name: String) throws -> TaskResource?
+    /// The Tasks of a session that have not ended, in the order of their creation.
+    func openTasks(session: String) throws -> [TaskResource]
+
+    @discardableResult func insert(_ session: SessionResource) throws -> SessionResource
+    @discardableResult func insert(_ task: TaskResource) throws -> TaskResource
+    /// Writes a document that was read before; throws when someone else has changed it since.
+    @discardableResult func update(_ session: SessionResource) throws -> SessionResource
+    @discardableResult func update(_ task: TaskResource) throws -> TaskResource
+    func delete(_ session: SessionResource) throws
+
+    /// Which Task an idempotency key has made, unless the key's time is up.
+    func key(_ key: String, at now: Timestamp) throws -> StoredKey?
+    func keep(_ key: String, digest: String, task: String, until expiry: Timestamp, at now: Timestamp) throws
+}
+
+/// What is remembered of an idempotency key. It outlives its Task.
+public struct StoredKey: Sendable, Hashable {
+    /// Of the request that the key came with.
+    public var digest: String
+    public var task: String
+
+    public init(digest: String, task: String) {
+        self.digest = digest
+        self.task = task
+    }
+}

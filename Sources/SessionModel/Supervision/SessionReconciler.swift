@@ -1,0 +1,638 @@
+/// Brings one session to what its machine decides, and its Tasks to their ends: all the policy of a supervisor for one session,
+/// as a pure machine.
+///
+/// An event gives it work; ``next(at:)`` says what to do first, and whoever performs that step tells how it went:
+///
+/// ```swift
+/// reconciler.take(.changed)
+/// while let step = reconciler.next(at: now) { reconciler.answer(await perform(step), at: now) }
+/// ```
+/// One step is under way at a time, and an event is taken when no work is left. So everything that must outlive the supervisor
+/// is stored before it is acted on, and at every step the supervisor may die: the next one goes on from the store.
+///
+/// The rules it keeps:
+/// - a Task is handed over in the order of creation, and only after its status names the journal (`sentTo`);
+/// - a Task whose journal is gone is interrupted, never sent to another;
+/// - what became of the turns is stored before a sidecar that knows it is stopped;
+/// - the status has one writer: when someone else has written it, this one stops (``isDeposed``).
+public struct SessionReconciler: Sendable {
+    public private(set) var session: SessionResource
+    public private(set) var machine: SessionMachine
+    /// The Tasks that have not ended, in the order of their creation.
+    public private(set) var tasks: [TaskResource] = []
+    /// The epoch whose sidecar can be talked with.
+    public private(set) var sidecar: UInt32?
+    /// Another session has taken the name, or another supervisor leads: nothing more is done.
+    public private(set) var isDeposed = false
+
+    /// The status as the store has it.
+    private var storedStatus: SessionResourceStatus
+    private var agenda: [Work] = []
+    private var pending: Work?
+    /// Tasks whose turns this epoch's sidecar has been asked to cancel.
+    private var cancelled: Set<String> = []
+    /// What this epoch's sidecar was last told of its limits.
+    private var limitsTold: TurnLimits?
+    /// What could not be done is tried again then: no Task is handed over before.
+    private var againAt: Timestamp?
+    private var mustReload = false
+    /// What became of the turns could not be read, or not be stored.
+    private var mustFollow = false
+    /// A drained sidecar knows what became of its turns, and is stopped when that is stored, or then at the latest.
+    private var heldStop: (effect: SessionMachine.Effect, until: Timestamp)?
+    private var shuttingDown = false
+
+    /// - Parameter session: as the store has it. The first event is ``Event/restored``.
+    public init(_ session: SessionResource) {
+        self.session = session
+        storedStatus = session.status
+        machine = SessionMachine(
+            scope: session.spec.key.kind, lifetime: session.spec.lifetime, createdAt: session.metadata.creationTimestamp,
+            stored: session.status)
+    }
+}
+
+// MARK: - Events, steps and answers
+
+extension SessionReconciler {
+    public enum Event: Sendable, Hashable {
+        case restored
+        /// The Session or one of its Tasks was written by someone else.
+        case changed
+        /// The supervisor ends and is to leave no session running.
+        case shutdown
+        /// The sidecar has become ready.
+        case ready(Activity)
+        case activity(Activity)
+        case unreachable(epoch: UInt32)
+        /// Nobody can tell whether the epoch's process runs.
+        case unknown(epoch: UInt32, why: String)
+        case gone(epoch: UInt32, why: String)
+        case timer
+    }
+
+    public enum Step: Sendable, Hashable {
+        /// Read the session and its open Tasks. Answered by `loaded` or `failed`.
+        case load
+        /// Answered by `stored` or `deposed`; tried until the store takes it.
+        case store(StatusWrite)
+        /// Answered by `task` or `failed`.
+        case change(task: String, TaskChange)
+        /// Read the ended Tasks whose turns may still be in this journal. Answered by `tasks` or `failed`.
+        case findAbandoned(journal: String)
+        /// Answered by `alive` or `failed`.
+        case start(epoch: UInt32)
+        /// Find out whether the epoch's process runs. Answered by `alive`, `ended`, `neverStarted` or `unknown`.
+        case find(epoch: UInt32)
+        /// SIGTERM, and SIGKILL after `grace`. Answered by `done`.
+        case stop(epoch: UInt32, grace: TimeSpan)
+        /// Answered as ``Call`` says, by `refused` or by `unreachable`.
+        case call(epoch: UInt32, Call)
+    }
+
+    /// What is asked of a sidecar.
+    public enum Call: Sendable, Hashable {
+        /// Answered by `turn`.
+        case enqueue(TurnRequest, key: String)
+        /// Whether the journal has made a turn of this key. Answered by `known`.
+        case knows(key: String)
+        /// Answered by `turn`, or by `noTurn` when the journal has none of this name.
+        case turn(TurnID)
+        /// Answered by `done`.
+        case cancel(TurnID)
+        /// Answered by `done`.
+        case drain(DrainRequest)
+        /// Answered by `done`.
+        case limits(TurnLimits)
+        /// Answered by `status`.
+        case status
+    }
+
+    public enum Answer: Sendable, Hashable {
+        case loaded(SessionResource?, [TaskResource])
+        case stored(SessionResource)
+        case deposed
+        case task(TaskResource?)
+        case tasks([TaskResource])
+        /// The process runs, under this id on one machine.
+        case alive(pid: Int32?)
+        case ended
+        case neverStarted
+        case unknown(String)
+        case turn(Turn)
+        case noTurn
+        case known(Bool)
+        case status(SessionStatus)
+        case done
+        case refused(Problem)
+        /// It is not known whether the request took effect.
+        case unreachable(String)
+        /// It was not done.
+        case failed(String)
+    }
+
+    /// The status to store, if the store has what the writer thinks it has.
+    public struct StatusWrite: Sendable, Hashable {
+        public var name: String
+        public var uid: String
+        public var status: SessionResourceStatus
+        public var expecting: SessionResourceStatus
+        /// The session has failed or ended with it, and its open Tasks are settled in the same transaction.
+        public var settles: Bool
+
+        /// - Parameter newUID: for the session that Tasks may go to which the ended one has not seen.
+        /// - Returns: the stored session; nil when another session or another supervisor has taken its place.
+        public func perform(at now: Timestamp, newUID: String, in store: some ResourceStore) throws -> SessionResource? {
+            guard var session = try store.session(named: name), session.metadata.uid == uid, session.status == expecting else {
+                return nil
+            }
+            session.status = status
+            session = try store.update(session)
+            guard settles else { return session }
+            let why = status.message ?? status.phase.rawValue
+            for var task in try store.openTasks(session: name) {
+                if task.status.settle(session: status.phase, why: why, at: now) {
+                    try TaskRouting.attach(
+                        &task, to: session.spec.key, scope: session.spec.scope, fallback: session.spec.worker, uid: newUID,
+                        at: now, in: store)
+                }
+                try store.update(task)
+            }
+            return session
+        }
+    }
+
+    /// When ``Event/timer`` is due at the latest.
+    public var nextDeadline: Timestamp? { [machine.nextDeadline, againAt].compactMap(\.self).min() }
+
+    /// Nothing happens to it by itself before ``nextDeadline``.
+    public var isAtRest: Bool {
+        guard agenda.isEmpty, pending == nil, sidecar == nil, !mustReload else { return false }
+        switch machine.phase {
+        case .suspended, .failed, .ended: return true
+        case .pending, .starting, .ready, .draining: return false
+        }
+    }
+
+    /// Takes an event, when no work is left of the one before.
+    public mutating func take(_ event: Event, at now: Timestamp) {
+        switch event {
+        case .restored: push(.advance(.restored), .load)
+        case .changed: push(.load)
+        case .shutdown:
+            shuttingDown = true
+            push(.advance(.wishes(wishes)))
+        case .ready(let activity):
+            guard activity.epoch == sidecar else { return }
+            push(
+                .findAbandoned(journal: activity.journal), .follow(journal: activity.journal), .advance(.ready(activity)),
+                .tellLimits, .feed)
+        case .activity(let activity):
+            guard activity.epoch == sidecar else { return }
+            // What became of the turns is stored before the machine may stop the sidecar that knows it.
+            push(.advance(.activity(activity)), .feed)
+            if machine.activity.map({ $0.differs(from: activity) }) ?? true { push(.follow(journal: activity.journal)) }
+            // And before that, nothing is decided as if it did not answer.
+            if machine.isUnreachable { push(.advance(.reachable(epoch: activity.epoch))) }
+        case .unreachable(let epoch): push(.advance(.unreachable(epoch: epoch)))
+        case .unknown(let epoch, let why): push(.advance(.unknown(epoch: epoch, why: why)))
+        case .gone(let epoch, let why):
+            guard epoch == sidecar else { return }
+            sidecar = nil
+            heldStop = nil
+            push(.advance(.gone(epoch: epoch, why: why, crashed: machine.phase != .draining)))
+        case .timer:
+            if let againAt, againAt <= now { self.againAt = nil }
+            push(.advance(.tick), .tellLimits, .feed)
+            guard againAt == nil else { return }
+            if let heldStop { push(.effect(heldStop.effect)) }
+            if mustFollow, sidecar != nil, let activity = machine.activity { push(.follow(journal: activity.journal)) }
+            if mustReload { push(.load) }
+        }
+    }
+
+    /// What is to be done next; nil when nothing is left to do, or a step is under way.
+    public mutating func next(at now: Timestamp) -> Step? {
+        while pending == nil, !isDeposed, let work = agenda.popLast() {
+            if let step = begin(work, at: now) {
+                pending = work
+                return step
+            }
+        }
+        return nil
+    }
+}
+
+extension Activity {
+    /// Whether it says anything else than another, the cursor aside.
+    public func differs(from other: Activity) -> Bool {
+        var other = other
+        other.version = version
+        other.cursor = cursor
+        return self != other
+    }
+}
+
+// MARK: - Work
+
+extension SessionReconciler {
+    private enum Work: Sendable, Hashable {
+        case load
+        case advance(SessionMachine.Input)
+        case effect(SessionMachine.Effect)
+        case save
+        case follow(journal: String)
+        case readTurn(task: String)
+        case readStatus
+        case recount
+        case feed
+        case handOver(task: String)
+        case enqueue(task: String)
+        case askKnown(task: String)
+        case cancel(task: String, TurnID)
+        case change(task: String, TaskChange)
+        case tellLimits
+        case findAbandoned(journal: String)
+        case abandon(TaskResource)
+        case findAbandonedTurn(TaskResource)
+        case cancelAbandoned(TurnID)
+    }
+
+    /// Puts work before all that is there.
+    private mutating func push(_ work: Work...) { agenda.append(contentsOf: work.reversed()) }
+
+    private var wishes: SessionMachine.Wishes {
+        var wishes = SessionMachine.Wishes(session.spec)
+        if shuttingDown {
+            var lifetime = session.spec.lifetime ?? Lifetime()
+            lifetime.drainTimeout = .seconds(5)
+            wishes = SessionMachine.Wishes(lifetime: lifetime, suspend: true)
+        }
+        return wishes
+    }
+
+    private func task(_ uid: String) -> TaskResource? { tasks.first { $0.metadata.uid == uid } }
+
+    private mutating func tryAgain(at moment: Timestamp) { againAt = max(againAt ?? moment, moment) }
+
+    /// Does what needs nobody else; what does becomes a step.
+    private mutating func begin(_ work: Work, at now: Timestamp) -> Step? {
+        switch work {
+        case .load: return .load
+        case .advance(let input):
+            let effects = machine.handle(input, at: now)
+            agenda.append(contentsOf: effects.reversed().map(Work.effect))
+            push(.save)
+            return nil
+        case .save: return save(at: now)
+        case .effect(let effect): return begin(effect, at: now)
+        case .follow(let journal):
+            follow(in: journal)
+            return nil
+        case .readTurn(let uid):
+            guard let turn = task(uid)?.status.turn else { return nil }
+            return call(.turn(turn))
+        case .readStatus: return call(.status)
+        case .recount:
+            guard tasks.contains(where: { $0.status.phase.isTerminal }) else { return nil }
+            tasks.removeAll { $0.status.phase.isTerminal }
+            push(.advance(.tasks(open: tasks.count)))
+            return nil
+        case .feed:
+            feed(at: now)
+            return nil
+        case .handOver(let uid): return handOver(uid)
+        case .enqueue(let uid):
+            guard let task = task(uid), machine.acceptsTurns else { return nil }
+            return call(.enqueue(task.spec.turnRequest, key: uid))
+        case .askKnown(let uid):
+            guard machine.acceptsTurns else { return nil }
+            return call(.knows(key: uid))
+        case .cancel(_, let turn): return call(.cancel(turn))
+        case .change(let uid, let change):
+            guard let task = task(uid) else { return nil }
+            // Most of what a sidecar says again and again is nothing new, and then nothing is written.
+            var guess = task.status
+            guess.apply(change, at: now)
+            return guess == task.status ? nil : .change(task: task.metadata.name, change)
+        case .tellLimits:
+            let limits = machine.lifetime.limits
+            guard machine.phase == .ready, limits != limitsTold else { return nil }
+            return call(.limits(limits))
+        case .findAbandoned(let journal): return .findAbandoned(journal: journal)
+        case .abandon(let task): return call(.knows(key: task.metadata.uid))
+        case .findAbandonedTurn(let task): return call(.enqueue(task.spec.turnRequest, key: task.metadata.uid))
+        case .cancelAbandoned(let turn): return call(.cancel(turn))
+        }
+    }
+
+    private func call(_ call: Call) -> Step? { sidecar.map { .call(epoch: $0, call) } }
+
+    private mutating func begin(_ effect: SessionMachine.Effect, at now: Timestamp) -> Step? {
+        switch effect {
+        case .start(let epoch): return .start(epoch: epoch)
+        case .checkRuntime(let epoch): return .find(epoch: epoch)
+        case .conditionalDrain(let epoch, let idle, let reason):
+            return epoch == sidecar ? call(.drain(DrainRequest(ifIdleFor: idle, reason: reason))) : nil
+        case .forcedDrain(let epoch, let deadline, let reason):
+            return epoch == sidecar ? call(.drain(DrainRequest(deadline: deadline, reason: reason))) : nil
+        case .stop(let epoch, let grace):
+            guard epoch == sidecar else { return nil }
+            if mustFollow, machine.phase == .draining, heldStop.map({ now < $0.until }) ?? true {
+                heldStop = heldStop ?? (effect, now + Self.holdsStop)
+                tryAgain(at: now + Self.pause)
+                return nil
+            }
+            heldStop = nil
+            return .stop(epoch: epoch, grace: grace)
+        }
+    }
+
+    /// Takes note of how the step went that ``next(at:)`` gave.
+    public mutating func answer(_ answer: Answer, at now: Timestamp) {
+        guard let work = pending else { return }
+        pending = nil
+        switch work {
+        case .load: loaded(answer, at: now)
+        case .save: saved(answer)
+        case .effect(let effect): performed(effect, answer, at: now)
+        case .readTurn(let uid): read(uid, answer, at: now)
+        case .readStatus:
+            if case .status(let status) = answer {
+                session.status.turns = status.turns
+                session.status.usage = status.usage
+                session.status.workspace = status.workspace
+            }
+        case .change: changed(answer, at: now)
+        case .enqueue(let uid): enqueued(uid, answer, at: now)
+        case .handOver(let uid):
+            changed(answer, at: now)
+            if let task = task(uid), task.status.sentTo != nil, !task.status.phase.isTerminal { push(.handOver(task: uid)) }
+        case .askKnown(let uid):
+            switch answer {
+            case .known(true): push(.enqueue(task: uid))
+            case .known(false):
+                push(.change(task: uid, .end(.cancelled, .cancelled, "cancelled before it was handed over")), .recount)
+            default: enqueued(uid, answer, at: now)
+            }
+        case .cancel(let uid, _):
+            switch answer {
+            case .done, .refused: cancelled.insert(uid)
+            default: tryAgain(at: now + Self.pause)
+            }
+        case .tellLimits:
+            if case .unreachable = answer {
+                tryAgain(at: now + Self.pause)
+            } else {
+                limitsTold = machine.lifetime.limits
+            }
+        case .findAbandoned(let journal):
+            guard case .tasks(let tasks) = answer else { return }
+            for task in tasks where task.status.reason == .sessionFailed && task.status.sentTo == journal {
+                push(task.status.turn.map { .cancelAbandoned($0) } ?? .abandon(task))
+            }
+        case .abandon(let task):
+            if answer == .known(true) { push(.findAbandonedTurn(task)) }
+        case .findAbandonedTurn:
+            if case .turn(let turn) = answer { push(.cancelAbandoned(turn.id)) }
+        case .cancelAbandoned, .advance, .follow, .recount, .feed: break
+        }
+    }
+
+    /// How long what could not be done waits for the next attempt.
+    static let pause = TimeSpan.seconds(1)
+    /// How long a drained sidecar is kept for what it knows.
+    static let holdsStop = TimeSpan.seconds(30)
+}
+
+// MARK: - The machine and the store
+
+extension SessionReconciler {
+    private mutating func performed(_ effect: SessionMachine.Effect, _ answer: Answer, at now: Timestamp) {
+        switch (effect, answer) {
+        case (.start(let epoch), .alive(let pid)), (.checkRuntime(let epoch), .alive(let pid)):
+            sidecar = epoch
+            cancelled = []
+            limitsTold = nil
+            session.status.pid = pid
+            push(.advance(.started(epoch: epoch)))
+        case (.start(let epoch), .failed(let why)):
+            push(.advance(.gone(epoch: epoch, why: why, crashed: true)))
+        case (.checkRuntime(let epoch), .ended):
+            push(.advance(.gone(epoch: epoch, why: "its process ended while no supervisor was running", crashed: true)))
+        case (.checkRuntime(let epoch), .neverStarted):
+            push(.advance(.gone(epoch: epoch, why: "its process was never started", crashed: false)))
+        case (.checkRuntime(let epoch), .unknown(let why)):
+            // The machine asks again: as long as it is not known that the process has ended, no other may start.
+            push(.advance(.unknown(epoch: epoch, why: why)))
+        case (.conditionalDrain(let epoch, _, _), .done), (.forcedDrain(let epoch, _, _), .done):
+            push(.advance(.drainAccepted(epoch: epoch)))
+        case (.conditionalDrain(let epoch, _, _), .refused(let problem)), (.forcedDrain(let epoch, _, _), .refused(let problem)):
+            push(.advance(.drainRefused(epoch: epoch, problem.activity)))
+        case (.conditionalDrain(let epoch, _, _), _), (.forcedDrain(let epoch, _, _), _):
+            push(.advance(.drainRefused(epoch: epoch, nil)))
+        default: break
+        }
+    }
+
+    private mutating func loaded(_ answer: Answer, at now: Timestamp) {
+        guard case .loaded(let session, let tasks) = answer else {
+            mustReload = true
+            return tryAgain(at: now + Self.pause)
+        }
+        mustReload = false
+        guard let session, session.metadata.uid == self.session.metadata.uid else {
+            isDeposed = true
+            return
+        }
+        // The status is this reconciler's own.
+        self.session.spec = session.spec
+        self.session.metadata = session.metadata
+        self.tasks = tasks
+        push(.advance(.wishes(wishes)), .advance(.tasks(open: tasks.count)), .tellLimits, .feed)
+    }
+
+    /// Stores the machine's state, if it says anything new.
+    private mutating func save(at now: Timestamp) -> Step? {
+        var status = session.status
+        let entered = storedStatus.phase != machine.phase
+        status.phase = machine.phase
+        status.epoch = machine.epoch
+        status.since = machine.since
+        status.message = machine.message
+        status.startedAt = machine.startedAt
+        if let activity = machine.activity {
+            status.journal = activity.journal
+            if status.activity.map({ $0.differs(from: activity) }) ?? true { status.activity = activity }
+        } else if machine.phase != .ready, machine.phase != .draining {
+            status.activity = nil
+        }
+        if sidecar == nil { status.pid = nil }
+        status.conditions = conditions(at: now)
+        if entered || status.history == nil {
+            let change = PhaseChange(at: machine.since, phase: machine.phase, epoch: machine.epoch, message: machine.message)
+            status.history = ((status.history ?? []) + [change]).suffix(SessionResourceStatus.historyLimit)
+        }
+        session.status = status
+        guard status != storedStatus else { return nil }
+        return .store(
+            StatusWrite(
+                name: session.metadata.name, uid: session.metadata.uid, status: status, expecting: storedStatus,
+                settles: entered && (machine.phase == .failed || machine.phase == .ended)))
+    }
+
+    private mutating func saved(_ answer: Answer) {
+        guard case .stored(let stored) = answer else {
+            isDeposed = true
+            return
+        }
+        let settled = stored.status.phase != storedStatus.phase && (machine.phase == .failed || machine.phase == .ended)
+        session.metadata = stored.metadata
+        storedStatus = stored.status
+        // Its Tasks were ended together with it.
+        if settled { push(.load) }
+    }
+
+    private func conditions(at now: Timestamp) -> [Condition] {
+        var facts: [(type: String, status: Condition.Status, reason: String, message: String)] = [
+            ("Ready", machine.phase == .ready ? .true : .false, machine.phase.rawValue, machine.message ?? "")
+        ]
+        if let lost = machine.nodeLost(at: now) { facts.append(("NodeLost", .true, "NodeLost", lost)) }
+        if machine.phase == .ended || machine.phase == .failed, let work = session.status.workspace?.unsaved {
+            facts.append(("WorkLeft", .true, "NotPushed", work))
+        }
+        return facts.map { fact in
+            let before = session.status.conditions.first { $0.type == fact.type && $0.status == fact.status }
+            return Condition(
+                type: fact.type, status: fact.status, reason: fact.reason, message: fact.message,
+                lastTransitionTime: before?.lastTransitionTime ?? now)
+        }
+    }
+}
+
+// MARK: - Tasks
+
+extension SessionReconciler {
+    /// Hands waiting Tasks over, in the order of their creation, and passes cancellations on.
+    private mutating func feed(at now: Timestamp) {
+        guard machine.acceptsTurns || machine.phase == .draining, sidecar != nil else {
+            if !mustReload, !mustFollow { againAt = nil }
+            return explainWaiting()
+        }
+        let mayHandOver = machine.acceptsTurns && againAt.map { $0 <= now } ?? true
+        var work: [Work] = []
+        for task in tasks where !task.status.phase.isTerminal {
+            let uid = task.metadata.uid
+            if let turn = task.status.turn {
+                if task.status.cancelRequested == true, !cancelled.contains(uid) { work.append(.cancel(task: uid, turn)) }
+            } else if mayHandOver {
+                work.append(.handOver(task: uid))
+            }
+        }
+        guard !work.isEmpty else { return }
+        agenda.append(.recount)
+        agenda.append(contentsOf: work.reversed())
+    }
+
+    /// First come, first served: what is refused for now holds up those behind it.
+    private mutating func stopFeeding() {
+        agenda.removeAll { if case .handOver = $0 { true } else { false } }
+    }
+
+    private mutating func handOver(_ uid: String) -> Step? {
+        guard let task = task(uid), !task.status.phase.isTerminal, task.status.turn == nil, machine.acceptsTurns,
+            let journal = machine.activity?.journal
+        else { return nil }
+        guard let sentTo = task.status.sentTo else { return .change(task: task.metadata.name, .handTo(journal: journal)) }
+        guard sentTo == journal else {
+            push(.change(task: uid, .lost(now: journal)))
+            return nil
+        }
+        push(task.status.cancelRequested == true ? .askKnown(task: uid) : .enqueue(task: uid))
+        return nil
+    }
+
+    /// What a sidecar said to a Task that was sent to it.
+    private mutating func enqueued(_ uid: String, _ answer: Answer, at now: Timestamp) {
+        guard let task = task(uid), let journal = task.status.sentTo else { return }
+        switch answer {
+        case .turn(let turn):
+            if task.status.cancelRequested == true { push(.cancel(task: uid, turn.id)) }
+            push(.change(task: uid, .took(turn, journal: journal)))
+        case .refused(let problem):
+            switch problem.status {
+            case 429, 503, 507:
+                tryAgain(at: now + .seconds(Int64(max(1, problem.retryAfter ?? 5))))
+                stopFeeding()
+                push(.change(task: uid, .deferred("waits: \(problem.detail)")))
+            default:
+                let reason: EndReason = problem.kind == .limitReached ? .limitReached : .rejected
+                push(.change(task: uid, .end(.failed, reason, problem.detail)))
+            }
+        case .unreachable(let why):
+            // It may have arrived: the journal's name stays, and the same key asks again.
+            tryAgain(at: now + Self.pause)
+            stopFeeding()
+            push(.change(task: uid, .waits("the session did not answer: \(why)")))
+        default: break
+        }
+    }
+
+    private mutating func changed(_ answer: Answer, at now: Timestamp) {
+        guard case .task(let stored) = answer else {
+            // What is to be written is found out again.
+            mustReload = true
+            mustFollow = true
+            stopFeeding()
+            return tryAgain(at: now + Self.pause)
+        }
+        guard let stored, let index = tasks.firstIndex(where: { $0.metadata.uid == stored.metadata.uid }) else { return }
+        tasks[index] = stored
+    }
+
+    /// Asks what became of the turns of all open Tasks. Those that were handed to another journal than this one are lost.
+    private mutating func follow(in journal: String) {
+        mustFollow = false
+        // Room may have come free.
+        if !mustReload, heldStop == nil { againAt = nil }
+        var work: [Work] = []
+        for task in tasks {
+            if let sentTo = task.status.sentTo, sentTo != journal {
+                work.append(.change(task: task.metadata.uid, .lost(now: journal)))
+            } else if task.status.turn != nil {
+                work.append(.readTurn(task: task.metadata.uid))
+            }
+        }
+        agenda.append(contentsOf: (work + [.readStatus, .recount]).reversed())
+    }
+
+    private mutating func read(_ uid: String, _ answer: Answer, at now: Timestamp) {
+        guard let task = task(uid), let journal = task.status.sentTo, let turn = task.status.turn else { return }
+        switch answer {
+        case .turn(let turn): push(.change(task: uid, .took(turn, journal: journal)))
+        case .noTurn:
+            push(
+                .change(
+                    task: uid, .end(.interrupted, .journalDamaged, "the session's journal no longer has turn \(turn)")))
+        default:
+            mustFollow = true
+            tryAgain(at: now + Self.pause)
+            agenda.removeAll { if case .readTurn = $0 { true } else { false } }
+        }
+    }
+
+    /// Says of Tasks that are not handed over why they wait.
+    private mutating func explainWaiting() {
+        let message: String
+        switch machine.phase {
+        case .pending, .starting:
+            message = machine.message.map { "waits for its session: \($0)" } ?? "waits for its session to start"
+        case .draining: message = "waits for its session, which is draining, to wake again"
+        case .suspended: message = machine.message.map { "waits for its session: \($0)" } ?? "waits for its session to wake"
+        case .ready, .failed, .ended: return
+        }
+        for task in tasks where task.status.turn == nil || task.status.phase == .queued || machine.phase == .suspended {
+            push(.change(task: task.metadata.uid, .waits(message.prefix(bytes: 2000))))
+        }
+    }
+}

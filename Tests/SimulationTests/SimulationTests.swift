@@ -1,0 +1,27 @@
+import Foundation
+import Simulation
+import Testing
+
+@Suite struct SimulationTests {
+    private static let last: UInt64 = ProcessInfo.processInfo.environment["HOLDFAST_LONG"] == nil ? 10_000 : 1_000_000
+
+    @Test func noRuleIsBroken() {
+        var steps = 0
+        for seed in 1...Self.last {
+            let result = Simulation.run(seed: seed)
+            steps += result.steps
+            if let failure = result.failure {
+                Issue.record("\(failure.report)")
+                return
+            }
+        }
+        // A simulation in which little happens would show little.
+        #expect(steps > Self.last * 50)
+    }
+
+    @Test func aSeedRepeatsItsRun() {
+        for seed in UInt64(1)...50 {
+            #expect(Simulation.run(seed: seed).steps == Simulation.run(seed: seed).steps)
+        }
+    }
+}
