@@ -8,8 +8,9 @@ tree=$root/.build/mutants
 list=$root/scripts/mutations.txt
 
 # A package of its own with what the simulation needs: it is built without servers and databases.
-rm -rf "$tree/Sources" && mkdir -p "$tree/Sources"
+rm -rf "$tree/Sources" "$tree/unbroken" && mkdir -p "$tree/Sources" "$tree/unbroken"
 cp -r Sources/SessionModel Tests/Seeds Tests/Simulation Sources/Executables/holdfast-simulate "$tree/Sources/"
+cp -r Sources/SessionModel "$tree/unbroken/"
 cp Package.resolved "$tree/" 2>/dev/null
 crypto=$(grep -o '\.package(url: "[^"]*swift-crypto"[^)]*)' Package.swift)
 cat >"$tree/Package.swift" <<EOF
@@ -65,7 +66,7 @@ for number in $(seq 1 "$count"); do
     caught=$((caught + 1))
     printf 'caught  %-80s %s\n' "$name" "$(head -1 "$tree/run.log" | cut -c1-100)"
   fi
-  cp "$root/Sources/SessionModel/$file" "$tree/Sources/SessionModel/$file"
+  cp "$tree/unbroken/SessionModel/$file" "$tree/Sources/SessionModel/$file"
 done
 echo "$caught caught$([ -z "$missed" ] || printf ', missed:%b' "$missed")"
 [ -z "$missed" ]

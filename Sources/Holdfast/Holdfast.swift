@@ -40,7 +40,8 @@ struct Root: AsyncParsableCommand {
             """,
         version: Version.current,
         subcommands: [
-            Run.self, Tasks.self, Sessions.self, Transcript.self, Attach.self, Cancel.self, Answer.self, Keep.self, Suspend.self,
-            Resume.self, End.self, Version.self,
+            Run.self, Tasks.self, Sessions.self, Transcript.self, Attach.self, Cancel.self, Answer.self, Keep.self,
+            SetLifetime.self,
+            Suspend.self, Resume.self, Close.self, End.self, Version.self,
         ])
 }

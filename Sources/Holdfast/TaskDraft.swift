@@ -53,15 +53,7 @@ struct TaskOptions: ParsableArguments, Sendable {
     @Flag(help: "Record every frame of the agent's protocol; see them with `holdfast transcript --raw`.")
     var raw = false
 
-    @Option(help: "For a new session: after how long without work it sleeps or ends.", transform: Reading.span)
-    var idleTimeout: TimeSpan?
-
-    @Option(
-        help: ArgumentHelp("For a new session: what it does when it is idle.", valueName: "suspend|end"), transform: Reading.word)
-    var onIdle: Lifetime.OnIdle?
-
-    @Option(help: "For a new session: how old it may get.", transform: Reading.span)
-    var ttl: TimeSpan?
+    @OptionGroup(title: "Lifetime of a new session") var lifetime: LifetimeOptions
 }
 
 /// A Task as the command line asks for it: what goes to the server, and the preset it is to use.
@@ -103,10 +95,7 @@ struct TaskDraft: Sendable, Hashable {
             timeout: options.timeout, whenBusy: options.whenBusy, supersedeKey: options.supersedeKey, model: options.model,
             effort: options.effort, onInterrupt: options.onInterrupt, raw: options.raw ? true : nil)
         if turn != TurnSpec() { spec.turn = turn }
-        var lifetime = Lifetime()
-        lifetime.idleTimeout = options.idleTimeout
-        lifetime.onIdle = options.onIdle
-        lifetime.ttl = options.ttl
+        let lifetime = options.lifetime.lifetime
         if lifetime != Lifetime() { spec.lifetime = lifetime }
     }
 

@@ -63,7 +63,7 @@ public enum Wording {
     }
 
     /// `18:14:05`, UTC.
-    static func clock(_ time: Timestamp) -> String { String(time.description.dropFirst(11).prefix(8)) }
+    public static func clock(_ time: Timestamp) -> String { String(time.description.dropFirst(11).prefix(8)) }
     /// `2026-11-23`, UTC.
     static func day(_ time: Timestamp) -> String { String(time.description.prefix(10)) }
 }

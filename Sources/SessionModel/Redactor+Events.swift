@@ -20,6 +20,7 @@ extension Redactor {
         case .agentReleased(let reason): .agentReleased(self(reason))
         case .agentOutput(let output):
             .agentOutput(AgentOutput(stream: output.stream, text: self(output.text), dropped: output.dropped))
+        case .background(let background): .background(Background(background.processes.map { self($0) }))
         case .agentFrame(let frame):
             .agentFrame(
                 AgentFrame(

@@ -83,7 +83,7 @@ private func refusal(
                 (["--session", "nonsense"], ""),
                 (["--socket", long], "bytes"),
                 (["--runtime-dir", long], "bytes"),
-                (["--max-queued-turns", "0"], "--max-queued-turns"),
+                (["--max-queued-turns", "0"], "maxQueuedTurns must be 1 or more"),
                 (["--turn-timeout", "soon"], "--turn-timeout"),
                 (["--no-such-flag"], "--no-such-flag"),
                 (["--epoch", "-1"], "--epoch"),

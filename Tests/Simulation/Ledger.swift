@@ -78,15 +78,20 @@ final class Ledger {
             unsynced[ObjectIdentifier(sidecar), default: []].append((sidecar.disk.events.count, place, end.state))
         case .cancelRequested(let cancel) where cancel.reason == .drained:
             if let draining = sidecar.queue.draining, world.now < draining.deadline {
-                world.violate("drainTimeout", "a turn is interrupted \(draining.deadline - world.now) before the drain's deadline")
+                world.violate(
+                    "drainTimeout", "a turn is interrupted \(draining.deadline - world.now) before the drain's deadline")
             }
         case .turnDispatched:
-            if sidecar.queue.draining != nil { world.violate("a drain is final", "a turn is dispatched while the session drains") }
+            if sidecar.queue.draining != nil {
+                world.violate("a drain is final", "a turn is dispatched while the session drains")
+            }
         case .sessionDraining(let draining) where draining.reason.hasPrefix("idle"):
             guard world.skew == sidecar.skewAtIdle else { return }
             let idle = sidecar.idleSince.map { world.clock - $0 }
             if !sidecar.queue.live.isEmpty || idle == nil || TimeSpan(milliseconds: idle ?? 0) < Self.span(draining.reason) {
-                world.violate("never shut down while busy", "drained as “\(draining.reason)” after \(idle.map { "\($0)ms" } ?? "no") idleness")
+                world.violate(
+                    "never shut down while busy",
+                    "drained as “\(draining.reason)” after \(idle.map { "\($0)ms" } ?? "no") idleness")
             }
         default: break
         }
@@ -124,7 +129,9 @@ final class Ledger {
             world.violate("first in, first out", "“\(turn.prompt)” runs after Task \(last)")
         }
         lastRun[directory] = created
-        if let most = sidecar.queue.limits.maxTokens, let used = sidecar.queue.usage.inputTokens.map({ $0 / 60 * 100 }), used >= most {
+        if let most = sidecar.queue.limits.maxTokens, let used = sidecar.queue.usage.inputTokens.map({ $0 / 60 * 100 }),
+            used >= most
+        {
             world.violate("maxTokens", "\(turn.id) begins after \(used) tokens of \(most)")
         }
     }
@@ -170,7 +177,9 @@ final class Ledger {
             let between = Self.ways[from]?.contains { Self.ways[$0]?.contains(to) == true } ?? false
             if !between { world.violate("phases", "\(from) → \(to): \(session.status.message ?? "")") }
         }
-        if session.status.epoch < old.status.epoch { world.violate("epochs", "epoch \(old.status.epoch) → \(session.status.epoch)") }
+        if session.status.epoch < old.status.epoch {
+            world.violate("epochs", "epoch \(old.status.epoch) → \(session.status.epoch)")
+        }
         guard to != from, [.suspended, .ended, .failed].contains(to) else { return }
         if let living = world.sidecar(of: session.metadata.name) {
             world.violate("phases", "\(to) while epoch \(living.epoch) is alive")
@@ -201,7 +210,10 @@ final class Ledger {
         }
         if status.phase == .succeeded {
             let end = status.turn.flatMap { turn in status.sentTo.flatMap { ends[Place(journal: $0, turn: turn)] } }
-            if end != .succeeded { world.violate("the truth", "\(task.metadata.name) succeeded, and its turn \(end.map { "\($0)" } ?? "has not ended")") }
+            if end != .succeeded {
+                world.violate(
+                    "the truth", "\(task.metadata.name) succeeded, and its turn \(end.map { "\($0)" } ?? "has not ended")")
+            }
         }
         if status.reason == .journalLost, let sentTo = status.sentTo, !lostJournals.contains(sentTo) {
             world.violate("the truth", "journal \(sentTo) of \(task.metadata.name) is not lost")

@@ -70,7 +70,8 @@ struct Plan {
             let kind = random.pick(["w", "w", "w", "w", "r", "c", "x", "f", "a", "h"] as [Character])
             let what: What
             switch Int.random(in: 0..<(stormy ? 46 : 30), using: &random) {
-            case 0...10: what = .task(session: session, kind: kind, key: random.oneIn(3) ? Int.random(in: 0...3, using: &random) : nil)
+            case 0...10:
+                what = .task(session: session, kind: kind, key: random.oneIn(3) ? Int.random(in: 0...3, using: &random) : nil)
             case 11: what = .commitTask(kind: kind)
             case 12, 13: what = .redeliver(key: Int.random(in: 0...3, using: &random))
             case 14: what = .forgetTask(Int.random(in: 0...9, using: &random))

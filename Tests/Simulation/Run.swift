@@ -174,12 +174,16 @@ final class Run {
             switch answer {
             case .created(let task):
                 if let key {
-                    if let before = requests[key]?.task { world.violate("dedupeWindow", "key \(key) made \(before) and now \(task.metadata.name)") }
+                    if let before = requests[key]?.task {
+                        world.violate("dedupeWindow", "key \(key) made \(before) and now \(task.metadata.name)")
+                    }
                     requests[key] = (spec, task.metadata.name)
                 }
                 tasks.append(task.metadata.name)
             case .repeated(let task):
-                if let key, requests[key]?.task != task.metadata.name { world.violate("dedupeWindow", "key \(key) answers with another Task") }
+                if let key, requests[key]?.task != task.metadata.name {
+                    world.violate("dedupeWindow", "key \(key) answers with another Task")
+                }
             }
         } catch let problem as Problem where problem.kind == .conflict && key != nil {
             // The Task of this key is gone, and the key is remembered.

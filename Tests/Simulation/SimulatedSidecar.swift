@@ -255,7 +255,9 @@ final class SimulatedSidecar {
         let attempt = turn.attempts
         guard !queue.isStopping else {
             // As the shell does: stopped before the agent began.
-            return world.after(1) { [self] in finished(id, attempt, TurnEnded(state: .cancelled, reason: .cancelled), clean: false) }
+            return world.after(1) { [self] in
+                finished(id, attempt, TurnEnded(state: .cancelled, reason: .cancelled), clean: false)
+            }
         }
         world.ledger.dispatched(turn, by: self)
         disk.agentAtWork = id
@@ -270,7 +272,8 @@ final class SimulatedSidecar {
                     deadline: world.now + queue.limits.inputTimeout)
                 handle(.ask(id, request))
             }
-        case "f", "x": world.after(pause) { [self] in finished(id, attempt, TurnEnded(state: .failed, reason: .agentExited), clean: false) }
+        case "f", "x":
+            world.after(pause) { [self] in finished(id, attempt, TurnEnded(state: .failed, reason: .agentExited), clean: false) }
         default:
             var results = TurnResults()
             results.usage = Usage(inputTokens: 60, outputTokens: 40)
@@ -342,7 +345,9 @@ final class SimulatedSidecar {
             guard case .refused(let problem) = handle(.enqueue(request, key: KeyDigest(key: key, request: request))) else {
                 return done(.unreachable("an empty prompt was accepted"))
             }
-            done(problem.kind == .invalidRequest ? .known(false) : problem.kind == .idempotencyMismatch ? .known(true) : .refused(problem))
+            done(
+                problem.kind == .invalidRequest
+                    ? .known(false) : problem.kind == .idempotencyMismatch ? .known(true) : .refused(problem))
         case .turn(let id):
             let turn = queue.turn(id)
             whenDurable { kept in

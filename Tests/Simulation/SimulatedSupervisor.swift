@@ -161,7 +161,9 @@ final class SimulatedController {
                 case .store(let write):
                     let uid = world.uid()
                     let stored = try world.store.transaction { try write.perform(at: world.now, newUID: uid, in: $0) }
-                    world.note("\(name.suffix(6)) is \(write.status.phase.rawValue), epoch \(write.status.epoch): \(write.status.message ?? "")")
+                    world.note(
+                        "\(name.suffix(6)) is \(write.status.phase.rawValue), epoch \(write.status.epoch): \(write.status.message ?? "")"
+                    )
                     done(stored.map { .stored($0) } ?? .deposed)
                 case .change(let name, let change):
                     let task = try world.store.transaction { store in
@@ -170,7 +172,9 @@ final class SimulatedController {
                         task.status.apply(change, at: world.now)
                         return task.status == before ? task : try store.update(task)
                     }
-                    world.note("\(name): \(task?.status.phase.rawValue ?? "gone") \(task?.status.turn?.description ?? "") \(task?.status.message ?? "")")
+                    world.note(
+                        "\(name): \(task?.status.phase.rawValue ?? "gone") \(task?.status.turn?.description ?? "") \(task?.status.message ?? "")"
+                    )
                     done(.task(task))
                 case .findAbandoned: done(.tasks(world.store.tasks(session: name)))
                 case .start, .find, .stop, .call: done(.failed("not a step of the store"))

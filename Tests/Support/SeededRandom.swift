@@ -1,3 +1,1 @@
-public import Seeds
-
-public typealias SeededRandom = Seeds.SeededRandom
+@_exported public import Seeds

@@ -57,42 +57,12 @@ struct Sessions: AsyncParsableCommand {
         let id = try ScopeArgument.sessionID(session, directory: context.directory)
         let resource: SessionResource = try await api.get("/v1/sessions/\(API.segment(id))")
         if format.output != .table { return try context.console.print(resource, as: format.output) }
-        context.console.print(Self.describe(resource, at: .now, context.console))
-    }
-
-    /// One fact a line.
-    private static func describe(_ session: SessionResource, at now: Timestamp, _ console: Console) -> String {
-        let status = session.status
-        var facts: [(String, String)] = [
-            ("session", session.spec.key.description), ("name", session.metadata.name),
-            ("phase", "\(status.phase.rawValue) for \(Wording.age(of: status.since, at: now)), epoch \(status.epoch)"),
-        ]
-        if let message = status.message { facts.append(("why", message)) }
-        facts.append(("agent", session.spec.worker.arguments.joined(separator: " ")))
-        if let repository = session.spec.workspace?.repository { facts.append(("repository", repository)) }
-        if let workspace = status.workspace { facts.append(("workspace", Wording.workspace(workspace))) }
-        if let activity = status.activity {
-            if let running = activity.running { facts.append(("running", running.description)) }
-            if let input = activity.awaitingInput { facts.append(("asks", input.question)) }
-            if activity.queued > 0 { facts.append(("queued", "\(activity.queued)")) }
-            if let idle = activity.idleSince { facts.append(("idle for", Wording.age(of: idle, at: now))) }
-            if let until = activity.keepAliveUntil { facts.append(("kept alive until", until.description)) }
-        }
-        if let turns = status.turns {
-            let ended = [
-                ("succeeded", turns.succeeded), ("failed", turns.failed), ("cancelled", turns.cancelled),
-                ("interrupted", turns.interrupted),
-            ].filter { $0.1 > 0 }
-            if !ended.isEmpty { facts.append(("turns", ended.map { "\($0.1) \($0.0)" }.joined(separator: ", "))) }
-        }
-        if let usage = status.usage.flatMap(Wording.usage) { facts.append(("usage", usage)) }
-        for condition in status.conditions where condition.status != .true {
-            facts.append((condition.type, "\(condition.reason): \(condition.message)"))
-        }
-        let width = facts.map(\.0.count).max() ?? 0
-        return facts.map { name, value in
-            console.palette(name + String(repeating: " ", count: width - name.count), .dim) + "  "
-                + TerminalText.harmlessLine(value) + "\n"
-        }.joined()
+        let tasks: API.List<TaskResource> = try await api.get(
+            "/v1/tasks", query: [("session", resource.metadata.name), ("limit", "100")])
+        context.console.print(
+            SessionView(
+                session: resource, tasks: tasks.items.reversed(), now: .now, palette: context.console.palette,
+                width: context.console.width
+            ).text)
     }
 }

@@ -124,6 +124,25 @@ struct Resume: AsyncParsableCommand {
     }
 }
 
+struct Close: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Say that a session's pull request or issue is closed.",
+        discussion: "What follows is its lifetime's onScopeClosed: by default it ends when its Tasks have.")
+
+    @OptionGroup var server: ServerOptions
+
+    @Flag(help: "It is open again.")
+    var reopen = false
+
+    @Argument(help: "A session: its key, its name, or the beginning of its name.")
+    var session: String
+
+    func run() async throws {
+        try await Session.post(session, "scope", server, body: Array(try JSON.encode(["closed": !reopen])))
+        Context.current.console.print("the scope of \(session) is \(reopen ? "open again" : "closed")\n")
+    }
+}
+
 struct End: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "End a session.",

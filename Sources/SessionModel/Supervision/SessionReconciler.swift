@@ -564,7 +564,9 @@ extension SessionReconciler {
             case 429, 503, 507:
                 tryAgain(at: now + .seconds(Int64(max(1, problem.retryAfter ?? 5))))
                 stopFeeding()
-                push(.change(task: uid, .deferred("waits: \(problem.detail)")))
+                // A full disk may have taken it and not be able to say so: then the journal's name stays.
+                let why = "waits: \(problem.detail)"
+                push(.change(task: uid, problem.status == 507 ? .waits(why) : .deferred(why)))
             default:
                 let reason: EndReason = problem.kind == .limitReached ? .limitReached : .rejected
                 push(.change(task: uid, .end(.failed, reason, problem.detail)))

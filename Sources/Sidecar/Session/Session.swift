@@ -132,6 +132,7 @@ public actor Session {
         let redact = secrets.redactor
         return switch input {
         case .hostLost(let reason): .hostLost(reason: redact(reason))
+        case .background(let processes): .background(processes.map { redact($0) })
         case .ask(let turn, let request): .ask(turn, redact(request))
         case .finished(let turn, let end, let clean): .finished(turn, redact(end), clean: clean)
         default: input
