@@ -4,10 +4,8 @@ import SessionModel
 /// Starting Codex, and opening its thread.
 extension CodexDriver {
     /// Makes sure that Codex runs and has the session's thread open.
-    /// - Returns: a note to put before the prompt, when Codex does not have the conversation any more.
-    func open(_ prompt: AgentPrompt) async throws(TurnStop) -> String? {
+    func open(_ prompt: AgentPrompt) async throws(TurnStop) {
         let limit = description.startTimeout ?? .minutes(2)
-        var note: String?
         if agent?.thread == nil || agent?.thread?.id != (prompt.conversation ?? agent?.thread?.id) {
             let isNew = agent == nil
             let key = isNew ? try await start(in: prompt.directory) : nil
@@ -18,10 +16,9 @@ extension CodexDriver {
             }
             defer { timer.cancel() }
             if isNew { try await initialize(key) }
-            note = try await openThread(prompt)
+            try await openThread(prompt)
         }
         if let thread = agent?.thread, !thread.recorded { try await keep(.conversationStarted(Conversation(id: thread.id))) }
-        return note
     }
 
     private func giveUp(_ generation: Int, _ reason: String) async {
@@ -70,17 +67,16 @@ extension CodexDriver {
 
     // MARK: The thread
 
-    private func openThread(_ prompt: AgentPrompt) async throws(TurnStop) -> String? {
+    private func openThread(_ prompt: AgentPrompt) async throws(TurnStop) {
         guard let id = prompt.conversation else {
-            try await keep(.conversationStarted(Conversation(id: try await newThread(prompt))))
-            return nil
+            return try await keep(.conversationStarted(Conversation(id: try await newThread(prompt))))
         }
         if let lost = try await resume(id, prompt) {
             try await keep(.conversationReseeded(Conversation(id: try await newThread(prompt), reason: lost)))
-            return AgentPrompt.lossNote(lost, digest: await digest())
+            agent?.thread?.preface = AgentPrompt.lossNote(lost, digest: await digest())
+        } else {
+            await log.record(.conversationResumed(Conversation(id: id)))
         }
-        await log.record(.conversationResumed(Conversation(id: id)))
-        return nil
     }
 
     private func newThread(_ prompt: AgentPrompt) async throws(TurnStop) -> String {
