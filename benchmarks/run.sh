@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds the release binaries, measures them, and prints one Markdown table. About four minutes after the build.
+# Builds the release binaries, measures them, and prints one Markdown table. About two minutes after the build.
 #   BENCH_DIR   where to write; the file system of this directory is what is measured (default: build/bench)
-#   BENCH_ARGS  further options, such as --only enqueue,sidecar,transcript,followup --seconds 5
+#   BENCH_ARGS  further options, such as --only enqueue-unix-64,sidecar --seconds 2; a wrong one lists them
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -18,5 +18,5 @@ strip -o "$work/holdfast-sidecar" .build-release/release/holdfast-sidecar
 echo "$(uname -sr), $(nproc) cores ($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)), $(stat -f -c %T "$work"), load $(cut -d' ' -f1 /proc/loadavg) at the start"
 echo
 # shellcheck disable=SC2086 # options
-.build-release/release/holdfast-bench --sidecar "$short/d/holdfast-sidecar" --supervisor "$PWD/.build-release/release/holdfast-supervisor" \
+timeout 360 .build-release/release/holdfast-bench --sidecar "$short/d/holdfast-sidecar" --supervisor "$PWD/.build-release/release/holdfast-supervisor" \
   --directory "$short/d" ${BENCH_ARGS:-}

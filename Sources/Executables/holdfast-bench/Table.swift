@@ -4,7 +4,7 @@ import Glibc
 /// The one Markdown table that a run prints, row by row as it is measured: a figure, and the ratio that it is judged by.
 struct Table {
     private static let columns: [(name: String, width: Int)] = [
-        ("what", 43), ("figure", 31), ("judged by", 34), ("ratio", 5), ("aim", 25), ("", 6),
+        ("what", 51), ("figure", 31), ("judged by", 34), ("ratio", 5), ("aim", 11), ("", 6),
     ]
 
     /// Whether an aim was missed.
