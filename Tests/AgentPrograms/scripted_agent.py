@@ -736,9 +736,9 @@ class CodexServer(CodexItems):
             turn.run()
             used = self.total.get(self.loaded, 0) + 100
             self.total[self.loaded] = used
-            counts = {"totalTokens": used + 10, "inputTokens": used, "cachedInputTokens": 0, "outputTokens": 10, "reasoningOutputTokens": 0}
+            counts = lambda n: {"totalTokens": n + n // 10, "inputTokens": n, "cachedInputTokens": 0, "outputTokens": n // 10, "reasoningOutputTokens": 0}
             self.notify("thread/tokenUsage/updated", **self.about(tokenUsage={
-                "total": counts, "last": {**counts, "inputTokens": 100}, "modelContextWindow": 1}))
+                "total": counts(used), "last": counts(100), "modelContextWindow": 1}))
         except Interrupted:
             end["status"] = "interrupted"
         except ApiError as error:

@@ -69,11 +69,11 @@ struct ArgumentTests {
         (["--scope", "pr:a/b#1~x", "--profile", "y", "x"], "give one"), (["--profile", "y", "x"], "needs a --scope"),
         (["--ref", "main", "x"], "needs a repository"), (["--when-busy", "supersede", "x"], "--supersede-key"),
         (["  "], "the prompt is empty"), (["--agent", "none.yaml", "x"], "cannot be read"),
-        (["--agent", "bad.yaml", "x"], "does not describe an agent: command is missing"),
+        (["--agent", "bad.yaml", "x"], "does not describe an agent: driver is missing"),
         (["--agent", "empty.json", "x"], "agent.command is empty"),
     ])
     func mistakesAreUsageErrorsThatSayWhatToDo(arguments: [String], says: String) throws {
-        let files = ["bad.yaml": "driver: acp\n", "empty.json": #"{"driver":"acp","command":[]}"#]
+        let files = ["bad.yaml": "command: [agent]\n", "empty.json": #"{"driver":"acp","command":[]}"#]
         let failure = try #require(throws: Failure.self) { try draft(arguments, files: files) }
         #expect(failure.status == .usage)
         #expect(failure.message.contains(says), "\(failure.message)")

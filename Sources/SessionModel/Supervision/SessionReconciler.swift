@@ -5,7 +5,7 @@
 ///
 /// ```swift
 /// reconciler.take(.changed)
-/// while let step = reconciler.next(at: now) { reconciler.answer(await perform(step), at: now) }
+/// while let step = reconciler.next(at: now) { reconciler.answer(perform(step), at: now) }
 /// ```
 /// One step is under way at a time, and an event is taken when no work is left. So everything that must outlive the supervisor
 /// is stored before it is acted on, and at every step the supervisor may die: the next one goes on from the store.

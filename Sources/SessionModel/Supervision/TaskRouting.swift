@@ -1,5 +1,3 @@
-import Foundation
-
 /// How Tasks come to their sessions. Runs within a transaction of the store, so that a Task, its key and its session are made
 /// together or not at all, and two Tasks for one new scope make one session.
 public enum TaskRouting {
