@@ -126,6 +126,8 @@ public struct TaskSpec: Sendable, Hashable, Codable {
     /// For a session that this Task makes; ignored when the session exists.
     public var lifetime: Lifetime?
     public var idempotencyKey: String?
+    /// So many seconds after its end it is deleted. Its idempotency key is remembered all the same.
+    public var ttlSecondsAfterFinished: Int?
 
     public init(
         prompt: String, scope: ScopeSpec? = nil, worker: AgentDescription? = nil, workspace: WorkspaceSpec? = nil,

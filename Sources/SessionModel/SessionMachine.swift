@@ -194,9 +194,6 @@ extension SessionMachine {
         }
     }
 
-    /// When the archive of an ended session goes.
-    public var archiveEnd: Timestamp? { phase == .ended ? since + lifetime.archiveTTL : nil }
-
     /// That the session's node is lost, as a sentence that says what to do; nil while it is not.
     public func nodeLost(at now: Timestamp) -> String? {
         guard let unknownSince, let unknownWhy, unknownSince + lifetime.startTimeout <= now else { return nil }

@@ -15,7 +15,7 @@ import Testing
 
     @Test func aCommandIsKnownForAnAgentThatNamesNone() throws {
         let description = try JSON.decode(AgentDescription.self, from: #"{"driver":"claude-code"}"#)
-        #expect(description.command == ["claude"])
+        #expect(description.arguments == ["claude"])
         #expect(description.mistake == nil)
         #expect(try JSON.decode(AgentDescription.self, from: #"{"driver":"acp"}"#).mistake != nil)
     }

@@ -191,6 +191,16 @@ final class SupervisorHome: Sendable {
         return resource
     }
 
+    /// Waits until there is no such resource any more.
+    func gone(_ path: String, within limit: Duration = .seconds(60)) async throws {
+        let deadline = ContinuousClock.now + limit
+        while true {
+            if let answer = try await send("GET", path), answer.status == 404 { return }
+            guard ContinuousClock.now < deadline else { throw SidecarFailure("waited \(limit) in vain for the end of \(path)") }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
     func sessions() async throws -> [SessionResource] {
         try await json(List<SessionResource>.self, "GET", "/v1/sessions").items
     }

@@ -6,6 +6,7 @@ extension TaskSpec {
             return "prompt has \(prompt.utf8.count) bytes; at most \(Self.maxPromptBytes) are taken"
         }
         if let key = idempotencyKey, key.isEmpty || key.utf8.count > 512 { return "idempotencyKey must have 1 to 512 bytes" }
+        if let seconds = ttlSecondsAfterFinished, seconds < 0 { return "ttlSecondsAfterFinished must not be negative" }
         if let scope {
             if scope.kind == .commit, scope.number != nil { return "scope.number has no meaning in a commit scope" }
             if let sha = scope.sha, !(7...64).contains(sha.utf8.count) || !sha.allSatisfy(\.isHexDigit) {

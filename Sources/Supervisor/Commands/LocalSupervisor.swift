@@ -56,6 +56,7 @@ struct LocalSupervisor: Sendable {
             .tcp(host: configuration.host, port: configuration.port), access: .token(token, except: SupervisorAPI.open),
             routes: api.routes(), logger: logger)
         try await manager.start()
+        let reaper = Task { await Reaper(store: store, runtime: runtime, logger: logger).run() }
 
         let serverFile = "\(data)/server.json"
         let server = Task {
@@ -93,6 +94,8 @@ struct LocalSupervisor: Sendable {
         await stop.value
         unlink(serverFile)
         await manager.close()
+        reaper.cancel()
+        await reaper.value
         try store.close()
         withExtendedLifetime(lock) {}
         if case .failure(let error) = result, !(error is CancellationError) {

@@ -32,7 +32,7 @@ struct LocalRuntime: Sendable {
     /// Starts an epoch. The caller has stored the epoch, and knows that the one before has ended.
     func start(_ session: SessionResource, epoch: UInt32) throws(LocalError) -> SidecarProcess {
         let directory = directory(of: session.metadata.name)
-        try directory.prepare(for: session, archive: "\(dataDirectory)/archive")
+        try directory.prepare(for: session, archive: archive)
         let run = try sockets.directory(of: session)
         var record = SessionDirectory.Record(epoch: epoch, socket: "\(run)/s.sock", boot: boot)
         // Should the supervisor die before it knows the pid, this says that there may be a process to look for.
@@ -72,6 +72,24 @@ struct LocalRuntime: Sendable {
         }
         return try SidecarProcess(entry, epoch: epoch, socket: record.socket, isChild: true)
     }
+
+    /// Takes the directory of an ended session out of the way.
+    /// - Returns: where it is now, to be removed; nil when the session has none.
+    func discard(_ session: SessionResource) throws(LocalError) -> String? {
+        let directory = directory(of: session.metadata.name)
+        guard directory.belongs(to: session) else { return nil }
+        return try directory.moveAside(to: archive, until: .now)
+    }
+
+    /// Removes the directories of sessions whose names others have taken, when their time is up.
+    func removeOldArchives(at now: Timestamp) {
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: archive)) ?? [] {
+            let directory = SessionDirectory(path: "\(archive)/\(name)")
+            if let until = directory.keptUntil, until <= now { try? FileManager.default.removeItem(atPath: directory.path) }
+        }
+    }
+
+    private var archive: String { "\(dataDirectory)/archive" }
 
     enum Found: Sendable {
         case alive(SidecarProcess)

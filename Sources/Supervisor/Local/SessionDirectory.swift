@@ -31,14 +31,14 @@ struct SessionDirectory: Sendable {
     private struct Owner: Codable {
         var uid: String
         var key: SessionKey
+        /// When an archived directory goes.
+        var until: Timestamp?
     }
 
     /// Makes the directory ready for a start. What an ended session of the same name has left is moved to `archive`.
     func prepare(for session: SessionResource, archive: String) throws(LocalError) {
         if let owner = Files.read(json: Owner.self, from: ownerFile), owner.uid != session.metadata.uid {
-            try Files.makeDirectory(archive)
-            let aside = "\(archive)/\(session.metadata.name)-\(owner.uid.prefix(8))"
-            guard rename(path, aside) == 0 else { throw LocalError("cannot move \(path) to \(aside)", errno: errno) }
+            _ = try moveAside(to: archive, until: .now + (session.spec.lifetime ?? Lifetime()).resolved.archiveTTL)
         }
         try Files.makeDirectory(state)
         try Files.makeDirectory(workspace)
@@ -46,6 +46,23 @@ struct SessionDirectory: Sendable {
         try Files.write(json: session.spec.worker, to: agentFile)
         try Files.write(json: session.spec.workspaceDescription, to: workspaceFile)
     }
+
+    /// Makes room for another session of the same name.
+    /// - Returns: where the directory is now.
+    func moveAside(to archive: String, until: Timestamp) throws(LocalError) -> String {
+        try Files.makeDirectory(archive)
+        var owner = Files.read(json: Owner.self, from: ownerFile)
+        owner?.until = until
+        if let owner { try Files.write(json: owner, to: ownerFile) }
+        let uid = owner?.uid ?? Identity.uid()
+        let name = path.split(separator: "/").last.map(String.init) ?? path
+        let aside = "\(archive)/\(name)-\(uid.prefix(8))"
+        guard rename(path, aside) == 0 else { throw LocalError("cannot move \(path) to \(aside)", errno: errno) }
+        return aside
+    }
+
+    /// Until when an archived directory is kept.
+    var keptUntil: Timestamp? { Files.read(json: Owner.self, from: ownerFile)?.until }
 
     /// Whether this directory is that session's, not an earlier one's of the same name.
     func belongs(to session: SessionResource) -> Bool {

@@ -8,6 +8,8 @@ struct Change: Sendable, Hashable {
     /// The name of the Session that a Task belongs to.
     var session: String?
     var created: Bool
+    /// It is to be deleted at some time.
+    var expires: Bool
 }
 
 /// Tells observers of changes, in the order of their commits, and lets others wait for the next change of one resource.

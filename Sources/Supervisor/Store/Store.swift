@@ -86,6 +86,14 @@ final class Store: Sendable {
                     INSERT INTO counter VALUES (1, 0);
                     """)
         }
+        migrator.registerMigration("2") { database in
+            // When a resource is to be deleted.
+            try database.execute(
+                sql: """
+                    ALTER TABLE resource ADD COLUMN expires INTEGER;
+                    CREATE INDEX resourceExpires ON resource (expires) WHERE expires IS NOT NULL;
+                    """)
+        }
         try migrator.migrate(pool)
     }
 }

@@ -30,13 +30,13 @@ extension StoreTransaction {
         document.metadata.resourceVersion = try nextVersion()
         let statement = try database.cachedStatement(
             sql: """
-                INSERT INTO resource (kind, name, uid, version, ordinal, session, phase, open, document)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO resource (kind, name, uid, version, ordinal, session, phase, open, expires, document)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """)
         let version = document.metadata.resourceVersion
         try statement.execute(arguments: [
             Document.kind, document.metadata.name, document.metadata.uid, version, version, document.sessionName,
-            document.phaseName, document.isOpen, try JSON.string(document),
+            document.phaseName, document.isOpen, document.expires?.milliseconds, try JSON.string(document),
         ])
         note(document, created: true)
         return document
@@ -51,12 +51,13 @@ extension StoreTransaction {
         document.metadata.resourceVersion = try nextVersion()
         let statement = try database.cachedStatement(
             sql: """
-                UPDATE resource SET version = ?, session = ?, phase = ?, open = ?, document = ?
+                UPDATE resource SET version = ?, session = ?, phase = ?, open = ?, expires = ?, document = ?
                 WHERE kind = ? AND name = ? AND uid = ? AND version = ?
                 """)
         try statement.execute(arguments: [
             document.metadata.resourceVersion, document.sessionName, document.phaseName, document.isOpen,
-            try JSON.string(document), Document.kind, document.metadata.name, document.metadata.uid, read,
+            document.expires?.milliseconds, try JSON.string(document), Document.kind, document.metadata.name,
+            document.metadata.uid, read,
         ])
         guard database.changesCount == 1 else {
             throw StoreError.conflict(kind: Document.kind, name: document.metadata.name)
@@ -82,7 +83,7 @@ extension StoreTransaction {
         changes.append(
             Change(
                 kind: type(of: document).kind, name: document.metadata.name, version: document.metadata.resourceVersion,
-                session: document.sessionName, created: created))
+                session: document.sessionName, created: created, expires: document.expires != nil))
     }
 }
 
@@ -127,6 +128,22 @@ extension StoreTransaction {
             arguments: [prefix, prefix + "~"])
     }
 
+    /// When the next resource is to be deleted.
+    var nextExpiry: Timestamp? {
+        get throws {
+            try Int64.fetchOne(database, sql: "SELECT MIN(expires) FROM resource WHERE expires IS NOT NULL")
+                .map { Timestamp(milliseconds: $0) }
+        }
+    }
+
+    /// A resource whose time is up.
+    func firstExpired(at now: Timestamp) throws -> (kind: String, name: String)? {
+        try Row.fetchOne(
+            database, sql: "SELECT kind, name FROM resource WHERE expires <= ? ORDER BY expires LIMIT 1",
+            arguments: [now.milliseconds]
+        ).map { ($0[0], $0[1]) }
+    }
+
     /// How many resources of each kind are in each phase.
     func phaseCounts() throws -> [(kind: String, phase: String, count: Int)] {
         try Row.fetchAll(database, sql: "SELECT kind, phase, COUNT(*) FROM resource GROUP BY kind, phase ORDER BY kind, phase")
@@ -168,6 +185,8 @@ protocol StoredResource: Codable {
     var sessionName: String? { get }
     var phaseName: String { get }
     var isOpen: Bool { get }
+    /// When it is to be deleted; nil while that is not known.
+    var expires: Timestamp? { get }
 }
 
 extension Resource: StoredResource where Spec: IndexedSpec, Status == Spec.IndexedStatus {
@@ -175,6 +194,7 @@ extension Resource: StoredResource where Spec: IndexedSpec, Status == Spec.Index
     var sessionName: String? { Spec.sessionName(spec, status) }
     var phaseName: String { Spec.phaseName(status) }
     var isOpen: Bool { Spec.isOpen(status) }
+    var expires: Timestamp? { Spec.expires(spec, status) }
 }
 
 protocol IndexedSpec {
@@ -183,6 +203,7 @@ protocol IndexedSpec {
     static func sessionName(_ spec: Self, _ status: IndexedStatus) -> String?
     static func phaseName(_ status: IndexedStatus) -> String
     static func isOpen(_ status: IndexedStatus) -> Bool
+    static func expires(_ spec: Self, _ status: IndexedStatus) -> Timestamp?
 }
 
 extension TaskSpec: IndexedSpec {
@@ -190,6 +211,10 @@ extension TaskSpec: IndexedSpec {
     static func sessionName(_ spec: TaskSpec, _ status: TaskStatus) -> String? { status.session?.name }
     static func phaseName(_ status: TaskStatus) -> String { status.phase.rawValue }
     static func isOpen(_ status: TaskStatus) -> Bool { !status.phase.isTerminal }
+    static func expires(_ spec: TaskSpec, _ status: TaskStatus) -> Timestamp? {
+        guard status.phase.isTerminal, let seconds = spec.ttlSecondsAfterFinished else { return nil }
+        return status.completionTime.map { $0 + .seconds(Int64(seconds)) }
+    }
 }
 
 extension SessionSpec: IndexedSpec {
@@ -197,4 +222,7 @@ extension SessionSpec: IndexedSpec {
     static func sessionName(_ spec: SessionSpec, _ status: SessionResourceStatus) -> String? { nil }
     static func phaseName(_ status: SessionResourceStatus) -> String { status.phase.rawValue }
     static func isOpen(_ status: SessionResourceStatus) -> Bool { status.phase != .ended }
+    static func expires(_ spec: SessionSpec, _ status: SessionResourceStatus) -> Timestamp? {
+        status.phase == .ended ? status.since + (spec.lifetime ?? Lifetime()).resolved.archiveTTL : nil
+    }
 }

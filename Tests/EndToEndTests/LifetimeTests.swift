@@ -1,0 +1,107 @@
+import Foundation
+import Processes
+import SessionModel
+import Support
+import Testing
+
+extension EndToEndTests {
+    /// Lifetimes with real processes: idle sessions sleep, busy ones do not, and old ones end.
+    @Suite struct LifetimeTests {
+        @Test(.timeLimit(.minutes(3))) func aBusyAgentOutlivesItsIdleTimeoutAndAnIdleOneSleepsAndRemembers() async throws {
+            try await SupervisorHome.run { home in
+                try await home.start()
+                var lifetime = Lifetime()
+                lifetime.idleTimeout = .milliseconds(300)
+                func task(_ prompt: String) async throws -> TaskResource {
+                    let spec = TaskSpec(
+                        prompt: prompt, scope: ScopeSpec(kind: .issue, repository: "acme/widgets", number: 4), lifetime: lifetime)
+                    return try await home.end(of: try await home.create(spec, key: prompt).metadata.name)
+                }
+                // Ten idle timeouts of work, and the session is not touched.
+                let busy = try await task("Remember the plum.\nrun: sleep 3")
+                #expect(busy.status.phase == .succeeded, "\(busy.status)")
+                let name = try #require(busy.status.session).name
+                let asleep = try await home.session(name) { $0.status.phase == .suspended }
+                #expect(asleep.status.epoch == 1, "it has slept in the middle of its work")
+                let events = try await home.transcript(name)
+                let ended = try #require(events.first { if case .turnEnded = $0.body { true } else { false } })
+                let drained = try #require(events.first { if case .sessionDraining = $0.body { true } else { false } })
+                #expect(drained.sequence > ended.sequence && drained.time - ended.time >= .milliseconds(300))
+                // Its memory is free: nothing of it runs.
+                #expect(home.sidecars.isEmpty && home.processes.isEmpty, "\(home.processes.map(\.command))")
+                // A follow-up wakes it, and the agent remembers.
+                let second = try await task("What do you remember?")
+                #expect(second.status.phase == .succeeded, "\(second.status)")
+                #expect(second.status.results?.answer?.contains("“Remember the plum.") == true, "\(second.status)")
+                let phases = try await home.session(name) { $0.status.phase == .suspended && $0.status.epoch == 2 }
+                #expect(
+                    phases.status.history?.map(\.phase) == [
+                        .pending, .starting, .ready, .draining, .suspended, .starting, .ready, .draining, .suspended,
+                    ])
+            }
+        }
+
+        @Test(.timeLimit(.minutes(3))) func ttlEndsARunningTurnOnlyAfterTheDrainTimeoutAndSaysSo() async throws {
+            try await SupervisorHome.run { home in
+                try await home.start()
+                var lifetime = Lifetime()
+                lifetime.ttl = .seconds(2)
+                lifetime.drainTimeout = .seconds(2)
+                let spec = TaskSpec(
+                    prompt: "run: sleep 60", scope: ScopeSpec(kind: .issue, repository: "acme/widgets", number: 5),
+                    lifetime: lifetime)
+                let task = try await home.end(of: try await home.create(spec, key: "long").metadata.name)
+                #expect(task.status.phase == .interrupted, "\(task.status)")
+                #expect(task.status.reason == .drained)
+                #expect(task.status.message?.contains("older than its ttl of 2s") == true, "\(task.status.message ?? "")")
+                let name = try #require(task.status.session).name
+                let session = try await home.session(name) { $0.status.phase == .ended }
+                #expect(session.status.message?.contains("older than its ttl of 2s") == true)
+                let events = try await home.transcript(name)
+                let draining = try #require(events.first { if case .sessionDraining = $0.body { true } else { false } })
+                let stopped = try #require(events.first { if case .cancelRequested = $0.body { true } else { false } })
+                #expect(stopped.time - draining.time >= .milliseconds(1900), "it was given its drainTimeout")
+                #expect(draining.time - session.metadata.creationTimestamp >= .seconds(2))
+            }
+        }
+
+        @Test(.timeLimit(.minutes(3))) func limitsAreRaisedOnALivingSessionAndAKeyOutlivesItsTask() async throws {
+            try await SupervisorHome.run { home in
+                try await home.start()
+                var lifetime = Lifetime()
+                lifetime.maxTurns = 1
+                lifetime.archiveTTL = .seconds(1)
+                func spec(_ prompt: String) -> TaskSpec {
+                    var spec = TaskSpec(
+                        prompt: prompt, scope: ScopeSpec(kind: .issue, repository: "acme/widgets", number: 6), lifetime: lifetime)
+                    spec.ttlSecondsAfterFinished = 0
+                    return spec
+                }
+                let first = try await home.create(spec("one"), key: "a")
+                let name = try #require(first.status.session).name
+                _ = try await home.session(name) { $0.status.turns?.succeeded == 1 }
+                // The Task goes when it has ended; its key stays, and makes no second turn.
+                try await home.gone("/v1/tasks/\(first.metadata.name)")
+                await #expect(throws: (any Error).self) { try await home.create(spec("one"), key: "a") }
+                // The next turn is refused until a user raises the limit, and no process has to start again for that.
+                var second = spec("two")
+                second.ttlSecondsAfterFinished = nil
+                let refused = try await home.end(of: try await home.create(second, key: "b").metadata.name)
+                #expect(refused.status.phase == .failed && refused.status.reason == .limitReached, "\(refused.status)")
+                #expect(refused.status.message?.contains("holdfast set SESSION --max-turns") == true)
+                _ = try await home.json(
+                    SessionResource.self, "PATCH", "/v1/sessions/\(name)/lifetime", body: ["maxTurns": 5])
+                let raised = try await home.end(of: try await home.create(second, key: "c").metadata.name)
+                #expect(raised.status.phase == .succeeded, "\(raised.status)")
+                #expect(try await home.session(name) { $0.status.phase == .ready }.status.epoch == 1)
+                // Closed, it ends by itself; its transcript can be read for archiveTTL, and then it is gone.
+                _ = try await home.json(
+                    SessionResource.self, "POST", "/v1/sessions/\(name)/scope", body: ["closed": true])
+                let ended = try await home.session(name) { $0.status.phase == .ended }
+                #expect(ended.status.message == "its issue is closed")
+                try await home.gone("/v1/sessions/\(name)")
+                #expect(!FileManager.default.fileExists(atPath: home.state(of: name)))
+            }
+        }
+    }
+}
