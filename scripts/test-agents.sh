@@ -11,7 +11,8 @@ mkdir -p "$cache/bin"
 python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/deps.sh python3-venv
 
 # name|package of a fixed version|program, with % for the virtual environment's site-packages
-known="claude|claude-agent-sdk==0.2.189|%/claude_agent_sdk/_bundled/claude"
+known="claude|claude-agent-sdk==0.2.189|%/claude_agent_sdk/_bundled/claude
+codex|openai-codex==0.163.0|%/codex_cli_bin/bin/codex"
 
 install_agent() { # name package program
   local venv=$cache/$1 program=$3

@@ -5,7 +5,7 @@ import SessionModel
 /// The real programs, where scripts/test-agents.sh has installed them.
 extension ConformanceAgent {
     /// Every real agent that the tests know.
-    static let real = [claudeCode]
+    static let real = [claudeCode, codex]
 
     /// The real agents that are installed.
     static let installed = real.filter { $0.program != nil }
@@ -31,5 +31,27 @@ extension ConformanceAgent {
             env: [
                 "ANTHROPIC_BASE_URL": model, "ANTHROPIC_API_KEY": "scripted", "CLAUDE_CODE_MAX_RETRIES": "1",
             ])
+    }
+
+    static let codex = ConformanceAgent(name: "codex", driver: .codex, describe: describeCodex, cannot: codexCannot)
+
+    /// What Codex 0.163 was seen to do otherwise.
+    private static let codexCannot: [Scenario: String] = [
+        .edits: "a model that it does not know gets no tool for changes of files",
+        .stdinFlood: "it takes at most 1,048,576 characters in a prompt, and says so",
+        .movedState: "it finds no thread in a CODEX_HOME that was moved, so the conversation is reseeded",
+        .killed: "a tool that has just begun may not have been told yet",
+        .killedWithTools: "a tool that has just begun may not have been told yet",
+        .terminated: "a tool that has just begun may not have been told yet",
+    ]
+
+    private static let describeCodex: @Sendable (String) -> AgentDescription = { _ in
+        let provider =
+            #"{name="scripted",base_url="\#(model)/v1",wire_api="responses",env_key="SCRIPTED_KEY",supports_websockets=false,"#
+            + "request_max_retries=1,stream_max_retries=1}"
+        let settings = [#"model="scripted""#, #"model_provider="scripted""#, "model_providers.scripted=\(provider)"]
+        return AgentDescription(
+            driver: .codex, command: [path(of: "codex") ?? "codex", "app-server"] + settings.flatMap { ["-c", $0] },
+            env: ["SCRIPTED_KEY": "scripted"])
     }
 }
