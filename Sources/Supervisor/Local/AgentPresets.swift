@@ -13,6 +13,7 @@ struct AgentPresets: Sendable {
     ///   - fallback: a preset's name or a JSON file.
     init(directory: String?, demo: String?, fallback: String?) throws(LocalError) {
         presets["claude"] = AgentDescription(driver: .claudeCode, command: ["claude"])
+        presets["codex"] = AgentDescription(driver: .codex)
         if let demo { presets["demo"] = AgentDescription(driver: .acp, command: [demo]) }
         if let directory {
             guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory) else {
