@@ -45,6 +45,8 @@ struct CommandRunner: Sendable {
         deadline.cancel()
         let timedOut = await deadline.value
         try Task.checkCancellation()
+        // Not the command's failure: whoever waits for it is told that the host is gone.
+        if exit == .lost { throw HostError(.lost, "The agent host ended while \(spec.arguments.first ?? "a command") ran.") }
         let complete = await stdout.ends(within: Self.drain)
         _ = await stderr.ends(within: Self.drain)
         return Result(

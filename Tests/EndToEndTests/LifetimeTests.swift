@@ -7,18 +7,29 @@ import Testing
 extension EndToEndTests {
     /// Lifetimes with real processes: idle sessions sleep, busy ones do not, and old ones end.
     @Suite struct LifetimeTests {
+        private let git: GitFixture
+        /// A repository on this machine: nothing is fetched from anywhere else.
+        private var workspace: WorkspaceSpec { WorkspaceSpec(repository: git.remote) }
+
+        init() throws {
+            git = try GitFixture()
+            try git.commit("greet.txt", "hello\n")
+            try git.git("push", "--quiet", "origin", "HEAD:main", in: git.author)
+        }
+
         @Test(.timeLimit(.minutes(3))) func aBusyAgentOutlivesItsIdleTimeoutAndAnIdleOneSleepsAndRemembers() async throws {
             try await SupervisorHome.run { home in
                 try await home.start()
                 var lifetime = Lifetime()
                 lifetime.idleTimeout = .milliseconds(300)
-                func task(_ prompt: String) async throws -> TaskResource {
+                func task(_ key: String, _ prompt: String) async throws -> TaskResource {
                     let spec = TaskSpec(
-                        prompt: prompt, scope: ScopeSpec(kind: .issue, repository: "acme/widgets", number: 4), lifetime: lifetime)
-                    return try await home.end(of: try await home.create(spec, key: prompt).metadata.name)
+                        prompt: prompt, scope: ScopeSpec(kind: .issue, repository: "acme/widgets", number: 4),
+                        workspace: workspace, lifetime: lifetime)
+                    return try await home.end(of: try await home.create(spec, key: key).metadata.name)
                 }
                 // Ten idle timeouts of work, and the session is not touched.
-                let busy = try await task("Remember the plum.\nrun: sleep 3")
+                let busy = try await task("first", "Remember the plum.\nrun: sleep 3")
                 #expect(busy.status.phase == .succeeded, "\(busy.status)")
                 let name = try #require(busy.status.session).name
                 let asleep = try await home.session(name) { $0.status.phase == .suspended }
@@ -30,7 +41,7 @@ extension EndToEndTests {
                 // Its memory is free: nothing of it runs.
                 #expect(home.sidecars.isEmpty && home.processes.isEmpty, "\(home.processes.map(\.command))")
                 // A follow-up wakes it, and the agent remembers.
-                let second = try await task("What do you remember?")
+                let second = try await task("second", "What do you remember?")
                 #expect(second.status.phase == .succeeded, "\(second.status)")
                 #expect(second.status.results?.answer?.contains("“Remember the plum.") == true, "\(second.status)")
                 let phases = try await home.session(name) { $0.status.phase == .suspended && $0.status.epoch == 2 }
@@ -49,7 +60,7 @@ extension EndToEndTests {
                 lifetime.drainTimeout = .seconds(2)
                 let spec = TaskSpec(
                     prompt: "run: sleep 60", scope: ScopeSpec(kind: .issue, repository: "acme/widgets", number: 5),
-                    lifetime: lifetime)
+                    workspace: workspace, lifetime: lifetime)
                 let task = try await home.end(of: try await home.create(spec, key: "long").metadata.name)
                 #expect(task.status.phase == .interrupted, "\(task.status)")
                 #expect(task.status.reason == .drained)
@@ -73,7 +84,8 @@ extension EndToEndTests {
                 lifetime.archiveTTL = .seconds(1)
                 func spec(_ prompt: String) -> TaskSpec {
                     var spec = TaskSpec(
-                        prompt: prompt, scope: ScopeSpec(kind: .issue, repository: "acme/widgets", number: 6), lifetime: lifetime)
+                        prompt: prompt, scope: ScopeSpec(kind: .issue, repository: "acme/widgets", number: 6),
+                        workspace: workspace, lifetime: lifetime)
                     spec.ttlSecondsAfterFinished = 0
                     return spec
                 }
