@@ -381,10 +381,10 @@ import Testing
             systemPrompt: "Be brief.", mcpServers: ["s": MCPServer(command: ["serve", "-x"], env: ["TOKEN": "mcp-secret"])])
         description.command = Codex.server([
             Codex.initialized, ("account/login/start", [#"{"id":%s,"result":{"type":"apiKey"}}"#], ""), Codex.opened,
-            Codex.turn([], before: "tr '\\0' ' ' < /proc/$$/cmdline >&2; env >&2"),
+            Codex.turn([], before: "{ tr '\\0' ' ' < /proc/$$/cmdline; env; } >seen"),
         ])
         #expect(description.mistake == nil)
-        let (outcome, recorder) = await bench.run(bench.driver(description), "hello")
+        let (outcome, _) = await bench.run(bench.driver(description), "hello")
         #expect(outcome.end.state == .succeeded)
         let sent = try bench.sent()
         #expect(sent.contains { $0["params"] == ["type": "apiKey", "apiKey": "sk-secret"] })
@@ -394,8 +394,7 @@ import Testing
         #expect(start["config"]?["model_reasoning_effort"] == "low")
         #expect(
             start["config"]?["mcp_servers"] == ["s": ["command": "serve", "args": ["-x"], "env": ["TOKEN": "mcp-secret"]]])
-        await recorder.seen { if case .agentOutput(let output) = $0 { output.text.contains("CODEX_HOME=") } else { false } }
-        let printed = await recorder.output.map(\.text).joined()
+        let printed = try bench.file("seen")
         #expect(printed.contains("-c analytics.enabled=false -c check_for_update_on_startup=false -c features.goals=false"))
         #expect(!printed.contains("secret"))
         let home = bench.root + "/demo/codex"

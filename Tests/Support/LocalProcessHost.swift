@@ -89,7 +89,7 @@ private final class LocalProcess: HostedProcess {
         stdout = Self.chunks(of: output.read)
         stderr = Self.chunks(of: errors.read)
         ending = Task { [pid, status] in
-            await onQueue(DispatchQueue(label: "process exit")) {
+            await onThread {
                 let ended: ExitStatus =
                     switch Child.wait(pid) {
                     case .code(let code): .code(code)
@@ -132,9 +132,8 @@ private final class LocalProcess: HostedProcess {
 
     /// Read only when asked: nothing is buffered here, so a process that prints too much waits.
     private static func chunks(of descriptor: Int32) -> ProcessOutput {
-        let queue = DispatchQueue(label: "process output")
-        return ProcessOutput {
-            await onQueue(queue) {
+        ProcessOutput {
+            await onThread {
                 var buffer = [UInt8](repeating: 0, count: 65_536)
                 var count = 0
                 repeat { count = read(descriptor, &buffer, buffer.count) } while count < 0 && errno == EINTR
@@ -143,6 +142,14 @@ private final class LocalProcess: HostedProcess {
                 return nil
             }
         }
+    }
+}
+
+/// Runs what blocks for as long as a process likes on a thread of its own: Dispatch has a limited number of them, and a hundred
+/// tests at once would use them all up.
+private func onThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+    await withCheckedContinuation { continuation in
+        detachThread { continuation.resume(returning: body()) }
     }
 }
 

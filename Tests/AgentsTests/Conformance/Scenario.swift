@@ -59,7 +59,12 @@ enum Scenario: String, CaseIterable, Sendable {
         case .terminated: try await killed(bench) { kill(await bench.agentPID(), SIGTERM) }
         case .killed: try await killed(bench) { kill(await bench.agentPID(), SIGKILL) }
         case .killedWithTools:
-            try await killed(bench) { for process in bench.processes { kill(process.pid, SIGKILL) } }
+            try await killed(bench) {
+                // All at one moment: an agent that outlived its tool would see it end.
+                let all = bench.processes
+                for process in all { kill(process.pid, SIGSTOP) }
+                for process in all { kill(process.pid, SIGKILL) }
+            }
         case .apiError400: try await apiError(bench, "400")
         case .apiError401: try await apiError(bench, "401")
         case .apiError429: try await apiError(bench, "429")
