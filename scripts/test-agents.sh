@@ -10,16 +10,22 @@ export HOLDFAST_AGENT_PROGRAMS=$cache/bin
 mkdir -p "$cache/bin"
 python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/deps.sh python3-venv
 
+# Some need a newer Python than the system's.
+for python in python3.14 python3.13 python3.12 python3; do
+  "$python" -c 'import ensurepip, venv' 2>/dev/null && break
+done
+
 # name|package of a fixed version|program, with % for the virtual environment's site-packages
 known="claude|claude-agent-sdk==0.2.189|%/claude_agent_sdk/_bundled/claude
-codex|openai-codex==0.163.0|%/codex_cli_bin/bin/codex"
+codex|openai-codex==0.163.0|%/codex_cli_bin/bin/codex
+vibe-acp|mistral-vibe==3.0.2|vibe-acp"
 
 install_agent() { # name package program
   local venv=$cache/$1 program=$3
   rm -f "$cache/bin/$1"
   if [ ! -f "$venv/.installed" ]; then
     rm -rf "$venv"
-    python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "$2" || return 1
+    "$python" -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "$2" || return 1
     touch "$venv/.installed"
   fi
   local site

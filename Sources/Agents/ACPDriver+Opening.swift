@@ -73,7 +73,7 @@ extension ACPDriver {
         guard let id = result["sessionId"]?.string, !id.isEmpty else {
             throw TurnStop(.failed, .agentStart, "the agent opened a conversation and did not name it", clean: false)
         }
-        try await opened(id, result, cost: 0)
+        try await opened(id, result, used: ACPTranslation.nothingUsed)
         return id
     }
 
@@ -92,20 +92,28 @@ extension ACPDriver {
             if case .answered(let answer) = error, ACPAgent.isLoss(answer) { return answer.message }
             throw startFailure("take the conversation \(id) up again", error)
         }
-        try await opened(id, result, cost: nil, recorded: true)
+        try await opened(
+            id, result, used: lastUsed?.conversation == id ? lastUsed?.usage ?? Usage() : Usage(), recorded: true)
         return nil
     }
 
-    private func opened(_ id: String, _ result: JSONValue, cost: Double?, recorded: Bool = false) async throws(TurnStop) {
+    private func opened(_ id: String, _ result: JSONValue, used: Usage, recorded: Bool = false) async throws(TurnStop) {
         var choices = ACPChoices(result["configOptions"])
         if let mode = description.mode {
+            let modes =
+                choices.choices[.mode]?.values
+                ?? (result["modes"]?["availableModes"]?.array ?? []).compactMap { $0["id"]?.string }
+            guard modes.isEmpty || modes.contains(mode) else {
+                throw TurnStop(
+                    .failed, .agentStart, "the agent has no mode “\(mode)”, but \(modes.joined(separator: ", "))", clean: false)
+            }
             if let choice = choices.choices[.mode] {
                 choices = try await set(choice, to: mode, in: id)
             } else {
                 _ = try await request("session/set_mode", ["sessionId": .string(id), "modeId": .string(mode)])
             }
         }
-        agent?.conversation = OpenConversation(id: id, recorded: recorded, choices: choices, defaults: choices, cost: cost)
+        agent?.conversation = OpenConversation(id: id, recorded: recorded, choices: choices, defaults: choices, used: used)
     }
 
     /// The conversation's id must be on disk before the first prompt leaves: otherwise a crash would lose what the agent did.

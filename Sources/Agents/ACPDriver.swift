@@ -15,6 +15,8 @@ actor ACPDriver: AgentDriver {
     var agent: RunningAgent?
     /// Tells the frames of one process from those of the one before it.
     var generation = 0
+    /// What the conversation had used when a turn of this driver last ended.
+    var lastUsed: (conversation: String, usage: Usage)?
     let log = TurnLog()
     /// What of the turn is ACP's own; as long as the log has a turn.
     var turn = PromptTurn()
@@ -48,8 +50,8 @@ actor ACPDriver: AgentDriver {
         var choices: ACPChoices
         /// The choices that were made when it was opened: a turn that asks for nothing gets these.
         var defaults: ACPChoices
-        /// In US dollars; nil when the agent's account of it is not known.
-        var cost: Double?
+        /// By the agent's own account, as far as it is known.
+        var used: Usage
     }
 
     struct PromptTurn {
@@ -117,7 +119,7 @@ actor ACPDriver: AgentDriver {
         guard let agent, let conversation = agent.conversation else { throw endedEarly(nil) }
         if log.isInterrupted { throw .cancelled(clean: true) }
 
-        turn.translation = ACPTranslation(directory: prompt.directory, costBefore: conversation.cost)
+        turn.translation = ACPTranslation(directory: prompt.directory, before: conversation.used)
         turn.prompted = true
         let text = conversation.preface.map { "\($0)\n\n\(prompt.text)" } ?? prompt.text
         self.agent?.conversation?.preface = nil
@@ -132,10 +134,12 @@ actor ACPDriver: AgentDriver {
             case .answered(let error):
                 // Some agents answer a cancelled prompt with an error.
                 if log.isInterrupted { return .cancelled(clean: true) }
+                // It may keep what made it fail, as vibe-acp keeps a key that was rejected: the next turn starts it anew, with its
+                // credentials read again.
                 if error.code == JSONRPCError.authenticationRequired {
-                    return TurnStop(.failed, .agentError, authenticationMessage(error), clean: true)
+                    return TurnStop(.failed, .agentError, authenticationMessage(error), clean: false)
                 }
-                return TurnStop(.failed, .agentError, "the agent answered: \(error.message)", clean: true)
+                return TurnStop(.failed, .agentError, "the agent answered: \(error.message)", clean: false)
             case .closed(let closing):
                 return endedEarly(closing)
             }
@@ -147,12 +151,21 @@ actor ACPDriver: AgentDriver {
         case "end_turn": TurnStop(.succeeded, .completed, nil, clean: true)
         case "max_tokens": TurnStop(.failed, .agentLimit, "the agent reached its limit of tokens", clean: true)
         case "max_turn_requests": TurnStop(.failed, .agentLimit, "the agent reached its limit of model requests", clean: true)
-        case "refusal": TurnStop(.failed, .refused, "the agent refused to go on", clean: true)
-        case "cancelled": TurnStop(.cancelled, .cancelled, nil, clean: true)
+        // Some agents end so when their model cannot be reached: what they said tells which it was.
+        case "refusal": TurnStop(.failed, .refused, "the agent refused to go on" + said, clean: true)
+        case "cancelled" where log.isInterrupted: .cancelled(clean: true)
+        // Others end so.
+        case "cancelled":
+            TurnStop(
+                .failed, .agentError, "the agent stopped as if it had been cancelled, which nobody asked for" + said, clean: true)
         case let other:
             TurnStop(
                 .failed, .agentError, "the agent stopped for a reason that ACP 1 does not have: \(other ?? "none")", clean: true)
         }
+    }
+
+    private var said: String {
+        turn.translation.assembly.latestMessage.map { "; it said: \($0.prefix(bytes: 1024))" } ?? ""
     }
 
     /// The outcome when the process ended or was given up while a turn needed it.
@@ -165,7 +178,12 @@ actor ACPDriver: AgentDriver {
         questions = QuestionQueue()
         let events = turn.translation.finish(at: log.now)
         var results = turn.translation.assembly.results
-        if turn.prompted { agent?.conversation?.cost = turn.translation.costSoFar } else { results.toolCalls = nil }
+        if turn.prompted {
+            agent?.conversation?.used = turn.translation.soFar
+            if let id = agent?.conversation?.id { lastUsed = (id, turn.translation.soFar) }
+        } else {
+            results.toolCalls = nil
+        }
         let outcome = await log.end(stop, recording: events, results: results)
         if !stop.clean, let agent {
             self.agent = nil

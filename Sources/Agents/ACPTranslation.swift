@@ -9,19 +9,22 @@ import SessionModel
 /// ```
 struct ACPTranslation: Sendable {
     private(set) var assembly = TurnAssembly()
-    private var costBefore: Double?
+    private var before: Usage
     private let prefix: String?
 
-    /// What the conversation has cost so far, in US dollars, by the agent's own account.
-    private(set) var costSoFar: Double?
+    /// What the conversation has used so far, by the agent's own account, which counts from its beginning. Nil: not known.
+    private(set) var soFar: Usage
+
+    /// What a conversation has used that has just begun.
+    static let nothingUsed = Usage(inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, costUSD: 0)
 
     /// - Parameters:
     ///   - directory: the working directory; paths inside it are shown relative to it.
-    ///   - costBefore: what the conversation had cost before this turn; nil when that is not known.
-    init(directory: String? = nil, costBefore: Double? = 0) {
+    ///   - before: what the conversation had used before this turn, as far as it is known.
+    init(directory: String? = nil, before: Usage = nothingUsed) {
         prefix = directory.map { $0 + "/" }
-        self.costBefore = costBefore
-        costSoFar = costBefore
+        self.before = before
+        soFar = before
     }
 
     /// What follows from the `update` of one `session/update`.
@@ -57,11 +60,20 @@ struct ACPTranslation: Sendable {
         call["title"]?.string ?? assembly.title(ofTool: call["toolCallId"]?.string)
     }
 
-    /// Takes the tokens of the turn from the result of `session/prompt`, as some agents add them.
+    /// Takes the conversation's tokens from the result of `session/prompt`, as some agents add them.
     mutating func promptAnswered(_ result: JSONValue) {
-        assembly.usage.inputTokens = result["usage"]?["inputTokens"]?.integer
-        assembly.usage.outputTokens = result["usage"]?["outputTokens"]?.integer
-        assembly.usage.cachedInputTokens = result["usage"]?["cachedReadTokens"]?.integer
+        let usage = result["usage"]
+        count(usage?["inputTokens"], \.inputTokens)
+        count(usage?["outputTokens"], \.outputTokens)
+        count(usage?["cachedReadTokens"], \.cachedInputTokens)
+    }
+
+    private mutating func count(_ figure: JSONValue?, _ tokens: WritableKeyPath<Usage, Int64?>) {
+        guard let total = figure?.integer, total >= 0 else { return }
+        soFar[keyPath: tokens] = total
+        guard let before = before[keyPath: tokens] else { return }
+        // A figure that went back was counted from zero again.
+        assembly.usage[keyPath: tokens] = total < before ? total : total - before
     }
 
     /// Closes what is still open when the turn is over. Again, it gives only what came in between.
@@ -115,14 +127,14 @@ struct ACPTranslation: Sendable {
     // MARK: Money
 
     private mutating func paid(_ amount: Double) {
-        costSoFar = amount
-        guard let before = costBefore else {
+        soFar.costUSD = amount
+        guard let known = before.costUSD else {
             // The first figure of a conversation that was taken up again says where it stood, more or less.
-            costBefore = amount
+            before.costUSD = amount
             return
         }
         // A figure that went back was counted from zero again.
-        if amount < before { costBefore = 0 }
-        assembly.usage.costUSD = amount - (costBefore ?? 0)
+        if amount < known { before.costUSD = 0 }
+        assembly.usage.costUSD = amount - (before.costUSD ?? 0)
     }
 }

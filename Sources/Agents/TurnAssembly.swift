@@ -46,6 +46,9 @@ struct TurnAssembly: Sendable {
     private var closed: Set<String> = []
     private var finished = false
 
+    /// The message that is being written, or else the last one.
+    var latestMessage: String? { speech == .message ? text : lastMessage }
+
     /// The last complete message.
     private(set) var lastMessage: String?
     private(set) var toolCalls = 0

@@ -260,7 +260,8 @@ class ACP:
         self.stop = "end_turn"
         try:
             self.turn.run()
-            answer = {"result": {"stopReason": self.stop, "usage": {"inputTokens": 10, "outputTokens": 5}}}
+            turns = len(self.sessions[params["sessionId"]].prompts)  # Of the whole conversation, as vibe-acp tells it.
+            answer = {"result": {"stopReason": self.stop, "usage": {"inputTokens": 10 * turns, "outputTokens": 5 * turns}}}
         except Interrupted:
             answer = {"result": {"stopReason": "cancelled"}}
         except ApiError as error:

@@ -171,16 +171,21 @@ import Testing
         try await bench.host.endAll(grace: .seconds(5))
     }
 
-    @Test func errorsAndRefusalsLeaveTheAgentUsable() async throws {
+    @Test func errorsAndRefusalsLeaveTheSessionUsable() async throws {
         let driver = bench.driver()
         let failed = await bench.run(driver, "fail: out of luck")
         #expect(failed.outcome.end.reason == .agentError)
         #expect(failed.outcome.end.message?.contains("out of luck") == true)
-        #expect(failed.outcome.clean)
-        let refused = await bench.run(driver, "refuse:", turn: 2, conversation: await driver.status.conversation)
+        // It is started anew: what made it fail, such as a rejected key, may be in its memory.
+        #expect(!failed.outcome.clean)
+        let conversation = await failed.recorder.durable.compactMap {
+            if case .conversationStarted(let conversation) = $0 { conversation.id } else { nil }
+        }.first
+        try await bench.host.endAll(grace: .seconds(5))
+        let refused = await bench.run(driver, "refuse:", turn: 2, conversation: conversation)
         #expect(refused.outcome.end.reason == .refused)
         #expect(refused.outcome.clean)
-        #expect(await refused.recorder.types == [])
+        #expect(await refused.recorder.types == ["agent.started", "conversation.resumed"])
         try await bench.host.endAll(grace: .seconds(5))
     }
 

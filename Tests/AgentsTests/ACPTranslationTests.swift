@@ -139,21 +139,34 @@ import Testing
     }
 
     @Test mutating func costIsThisTurnsAlone() throws {
-        translation = ACPTranslation(costBefore: 1.5)
+        translation = ACPTranslation(before: Usage(costUSD: 1.5))
         _ = try feed(#"{"sessionUpdate":"usage_update","used":1,"size":2,"cost":{"amount":1.75,"currency":"USD"}}"#)
         #expect(translation.finish(at: Timestamp(milliseconds: 0)) == [.usage(Usage(costUSD: 0.25))])
-        #expect(translation.costSoFar == 1.75)
+        #expect(translation.soFar.costUSD == 1.75)
         // Counted from zero again.
         _ = try feed(#"{"sessionUpdate":"usage_update","used":1,"size":2,"cost":{"amount":0.5,"currency":"USD"}}"#)
         #expect(translation.assembly.usage.costUSD == 0.5)
     }
 
     @Test mutating func theCostOfAResumedConversationIsNotGuessed() throws {
-        translation = ACPTranslation(costBefore: nil)
+        translation = ACPTranslation(before: Usage())
         _ = try feed(#"{"sessionUpdate":"usage_update","used":1,"size":2,"cost":{"amount":3,"currency":"USD"}}"#)
         #expect(translation.assembly.usage.costUSD == nil)
         _ = try feed(#"{"sessionUpdate":"usage_update","used":1,"size":2,"cost":{"amount":3.5,"currency":"USD"}}"#)
         #expect(translation.assembly.usage.costUSD == 0.5)
+    }
+
+    /// vibe-acp tells the whole conversation's tokens at the end of every turn.
+    @Test mutating func tokensAreThisTurnsAlone() {
+        func use(_ input: Int64, before: Usage) -> (turn: Int64?, soFar: Int64?) {
+            var translation = ACPTranslation(before: before)
+            translation.promptAnswered(["stopReason": "end_turn", "usage": ["inputTokens": .integer(input)]])
+            return (translation.assembly.usage.inputTokens, translation.soFar.inputTokens)
+        }
+        #expect(use(100, before: ACPTranslation.nothingUsed) == (100, 100))
+        #expect(use(130, before: Usage(inputTokens: 100)) == (30, 130))
+        #expect(use(20, before: Usage(inputTokens: 100)) == (20, 20), "counted from zero again")
+        #expect(use(130, before: Usage()) == (nil, 130), "a conversation that was taken up again")
     }
 
     @Test mutating func tokensOfThePrompt() {

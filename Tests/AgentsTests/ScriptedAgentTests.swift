@@ -72,12 +72,41 @@ import Testing
             switch stop {
             case "max_tokens", "max_turn_requests": (.failed, .agentLimit)
             case "refusal": (.failed, .refused)
-            case "cancelled": (.cancelled, .cancelled)
             default: (.failed, .agentError)
             }
         #expect(outcome.end.state == expected.0)
         #expect(outcome.end.reason == expected.1)
         #expect(outcome.clean)
+    }
+
+    /// So does gptme-acp end a turn whose model cannot be reached, and fast-agent-acp with a refusal.
+    @Test(arguments: ["cancelled", "refusal"]) func aFailureThatIsCalledSomethingElseSaysWhatTheAgentSaid(stop: String)
+        async throws
+    {
+        let (outcome, _) = try await run([
+            Bench.initialized, Bench.opened,
+            (
+                "session/prompt",
+                [
+                    Bench.update(#"{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"Error code: 401"}}"#),
+                    #"{"jsonrpc":"2.0","id":%s,"result":{"stopReason":"\#(stop)"}}"#,
+                ]
+            ),
+        ])
+        #expect(outcome.end.state == .failed)
+        #expect(outcome.end.message?.hasSuffix("; it said: Error code: 401") == true, "\(outcome.end.message ?? "")")
+    }
+
+    @Test func aModeThatTheAgentDoesNotHaveIsNamedWithThoseItHas() async throws {
+        let opened = (
+            method: "session/new",
+            frames: [
+                #"{"jsonrpc":"2.0","id":%s,"result":{"sessionId":"s1","modes":{"currentModeId":"ask","availableModes":[{"id":"ask","name":"Ask"},{"id":"auto","name":"Auto"}]}}}"#
+            ]
+        )
+        let (outcome, _) = try await run([Bench.initialized, opened], mode: "nonsense")
+        #expect(outcome.end.reason == .agentStart)
+        #expect(outcome.end.message == "the agent has no mode “nonsense”, but ask, auto")
     }
 
     @Test func aTransientFailureOfLoadingIsNoLoss() async throws {

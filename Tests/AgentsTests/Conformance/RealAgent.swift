@@ -5,7 +5,7 @@ import SessionModel
 /// The real programs, where scripts/test-agents.sh has installed them.
 extension ConformanceAgent {
     /// Every real agent that the tests know.
-    static let real = [claudeCode, codex]
+    static let real = [claudeCode, codex, vibe]
 
     /// The real agents that are installed.
     static let installed = real.filter { $0.program != nil }
@@ -23,7 +23,7 @@ extension ConformanceAgent {
     private var program: String? { Self.path(of: name) }
 
     /// The address of the scripted model. A test that needs it fails when it cannot be started.
-    private static var model: String { (try? ScriptedModel.shared.get().address) ?? "http://127.0.0.1:9" }
+    static var model: String { (try? ScriptedModel.shared.get().address) ?? "http://127.0.0.1:9" }
 
     static let claudeCode = ConformanceAgent(name: "claude", driver: .claudeCode) { _ in
         AgentDescription(
