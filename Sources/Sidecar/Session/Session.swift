@@ -220,9 +220,11 @@ public actor Session {
             await forgetProcesses()
             handle(.hostClear)
         } catch {
+            // A host that is gone has taken everything under it along, or is swept up after.
+            guard let hostLink else { return }
             // A host that does not end what it runs is no host: it is given up, and everything under it with it.
             logger.error("processes could not be ended", metadata: ["error": "\(error)"])
-            try? await hostLink?.close("it did not end its processes: \(error)")
+            try? await hostLink.close("it did not end its processes: \(error)")
         }
     }
 
