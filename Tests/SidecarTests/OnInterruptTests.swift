@@ -9,9 +9,10 @@ import Testing
     /// Sleeps in its first attempt, and goes through in later ones.
     private let prompt = "run: if [ -e begun ]; then echo again; else touch begun; sleep 600; fi\nsay: done"
 
-    /// Waits until the turn's command has begun.
+    /// Waits until the turn's command has begun, and the transcript says so.
     private func working(_ sidecar: SidecarProcess) async throws {
         try await sidecar.until { FileManager.default.fileExists(atPath: sidecar.home.workspace + "/begun") }
+        try await sidecar.until { try await sidecar.events().contains { $0.body.type == "tool.call" } }
     }
 
     private func types(_ events: [Event], _ types: Set<String>) -> [String] {
