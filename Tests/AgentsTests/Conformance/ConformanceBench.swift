@@ -17,6 +17,8 @@ struct ConformanceAgent: Sendable, CustomStringConvertible {
     var runsOnce = false
     /// It shows messages while they come.
     var streams = true
+    /// A prompt is in the agent's own transcript before anything is done about it, so that a kill does not lose it.
+    var keepsPromptsAtOnce = true
     /// Why a scenario is nothing that this agent can do.
     var cannot: [Scenario: String] = [:]
 

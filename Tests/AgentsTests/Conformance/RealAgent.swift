@@ -25,13 +25,16 @@ extension ConformanceAgent {
     /// The address of the scripted model. A test that needs it fails when it cannot be started.
     static var model: String { (try? ScriptedModel.shared.get().address) ?? "http://127.0.0.1:9" }
 
-    static let claudeCode = ConformanceAgent(name: "claude", driver: .claudeCode) { _ in
-        AgentDescription(
-            driver: .claudeCode, command: [path(of: "claude") ?? "claude"],
-            env: [
-                "ANTHROPIC_BASE_URL": model, "ANTHROPIC_API_KEY": "scripted", "CLAUDE_CODE_MAX_RETRIES": "1",
-            ])
-    }
+    /// It writes its transcript a moment behind, so that SIGKILL may come before the last prompt is there.
+    static let claudeCode = ConformanceAgent(
+        name: "claude", driver: .claudeCode,
+        describe: { _ in
+            AgentDescription(
+                driver: .claudeCode, command: [path(of: "claude") ?? "claude"],
+                env: [
+                    "ANTHROPIC_BASE_URL": model, "ANTHROPIC_API_KEY": "scripted", "CLAUDE_CODE_MAX_RETRIES": "1",
+                ])
+        }, keepsPromptsAtOnce: false)
 
     static let codex = ConformanceAgent(name: "codex", driver: .codex, describe: describeCodex, cannot: codexCannot)
 
