@@ -96,7 +96,7 @@ extension EndToEndTests {
                 try await home.gone("/v1/tasks/\(first.metadata.name)")
                 await #expect(throws: (any Error).self) { try await home.create(spec("one"), key: "a") }
                 // The next turn is refused until a user raises the limit, and no process has to start again for that.
-                var second = spec("two")
+                var second = spec("append: notes.txt | two\\n")
                 second.ttlSecondsAfterFinished = nil
                 let refused = try await home.end(of: try await home.create(second, key: "b").metadata.name)
                 #expect(refused.status.phase == .failed && refused.status.reason == .limitReached, "\(refused.status)")
@@ -111,6 +111,8 @@ extension EndToEndTests {
                     SessionResource.self, "POST", "/v1/sessions/\(name)/scope", body: ["closed": true])
                 let ended = try await home.session(name) { $0.status.phase == .ended }
                 #expect(ended.status.message == "its issue is closed")
+                let left = ended.status.conditions.first { $0.type == "WorkLeft" }
+                #expect(left?.message.hasPrefix("1 uncommitted file") == true, "\(ended.status.conditions)")
                 try await home.gone("/v1/sessions/\(name)")
                 #expect(!FileManager.default.fileExists(atPath: home.state(of: name)))
             }

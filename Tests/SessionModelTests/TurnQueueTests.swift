@@ -323,6 +323,28 @@ import Testing
         #expect(bench.queue.nextDeadline == nil)
     }
 
+    @Test(arguments: [false, true]) func whatTheAgentLeftRunningIsWorkOnlyIfItCounts(counts: Bool) {
+        var limits = TurnLimits()
+        limits.countBackground = counts
+        var bench = Bench(limits: limits)
+        bench.enqueue()
+        bench.finish(1)
+        bench.send(.background(["npm run dev"]))
+        #expect(bench.events.last?.body == .background(Background(["npm run dev"])), "the transcript names it")
+        bench.send(.background(["npm run dev"]))
+        #expect(bench.events.count { $0.body.type == "agent.background" } == 1, "nothing new is not told again")
+        #expect(bench.queue.isBusy(at: bench.now) == counts)
+        let drain = TurnQueue.Input.drain(DrainRequest(ifIdleFor: .minutes(1)))
+        #expect(bench.send(drain, after: .minutes(5)).reply.map { $0 == .done } == !counts)
+        if counts {
+            // It has ended by itself, and the session is idle from then on.
+            bench.send(.background([]))
+            #expect(!bench.queue.isBusy(at: bench.now))
+            #expect(bench.send(drain, after: .seconds(59)).reply != .done)
+            #expect(bench.send(drain, after: .seconds(1)).reply == .done)
+        }
+    }
+
     @Test func aFullDiskEndsTheTurnAndRefusesNewOnes() {
         var bench = Bench()
         bench.enqueue()

@@ -189,6 +189,22 @@ private struct World {
         #expect(world.advance(.seconds(1)) == [.start(epoch: 5)])
     }
 
+    @Test func aNodeOfWhichNothingIsKnownIsLostAndNothingStartsBesideIt() {
+        var world = World()
+        world.becomeReady()
+        world.send(.unknown(epoch: 1, why: "the kubelet does not answer"))
+        #expect(world.machine.nodeLost(at: world.now) == nil)
+        let effects = world.advance(.minutes(6))
+        let said = world.machine.nodeLost(at: world.now)
+        #expect(said?.contains("the kubelet does not answer") == true && said?.contains("out-of-service") == true)
+        #expect(!effects.contains(.start(epoch: 2)))
+        #expect(!world.advance(.hours(5)).contains(.start(epoch: 2)), "however long it takes")
+        // It is known to have ended: only now another one starts.
+        world.send(.gone(epoch: 1, why: "its Node is gone", crashed: false))
+        #expect(world.machine.nodeLost(at: world.now) == nil)
+        #expect(world.effects.contains(.start(epoch: 2)))
+    }
+
     @Test func afterARestartALivingProcessIsAdopted() {
         var stored = SessionResourceStatus(phase: .ready, since: Timestamp(milliseconds: 0))
         stored.epoch = 4
