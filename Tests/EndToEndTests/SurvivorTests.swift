@@ -63,6 +63,8 @@ extension EndToEndTests {
                     workers = ProcessEntry.descendants(of: host.pid)
                     return workers.count { $0.name == "sleep" } == sleeping
                 }
+                // Together: a host that is killed while it ends processes may have ended those that tell whose the others are.
+                host.signal(SIGSTOP)
                 sidecar.kill(SIGKILL)
                 host.signal(SIGKILL)
                 defer { for worker in workers { worker.signal(SIGKILL) } }
