@@ -25,9 +25,8 @@ import Testing
             let workspace = sidecar.home.workspace
             try await sidecar.until { FileManager.default.fileExists(atPath: workspace + "/started") }
             sidecar.kill(SIGTERM)
-            try await sidecar.until {
-                try await problem(sidecar, "POST", "/v1/turns", body: #"{"prompt":"late"}"#).problem.kind == .draining
-            }
+            try await sidecar.until { try await sidecar.json(Activity.self, "GET", "/v1/activity").draining }
+            #expect(try await problem(sidecar, "POST", "/v1/turns", body: #"{"prompt":"late"}"#).problem.kind == .draining)
             try Data().write(to: URL(filePath: workspace + "/go"))
             #expect(try await sidecar.waitForExit() == .code(0))
             let next = try await SidecarProcess.start(in: sidecar.home)
