@@ -107,7 +107,8 @@ let package = Package(
         library(
             "Supervisor",
             [
-                "SessionModel", "Journal", "HTTPServing", "TranscriptServing", "Curl", "Processes", arguments, crypto, grdb,
+                "SessionModel", "Journal", "HTTPServing", "TranscriptServing", "Curl", "Kubernetes", "Processes", arguments,
+                crypto, grdb,
                 hummingbird, httpTypes,
                 nio,
                 nioLocks, logging, lifecycle,

@@ -37,7 +37,9 @@ public typealias SessionResource = Resource<SessionSpec, SessionResourceStatus>
 
 /// What is true of a resource, why, and since when.
 public struct Condition: Sendable, Hashable, Codable {
-    public enum Status: String, Sendable, Hashable, Codable { case `true` = "True", `false` = "False", unknown = "Unknown" }
+    public enum Status: String, Sendable, Hashable, Codable, CaseIterable {
+        case `true` = "True", `false` = "False", unknown = "Unknown"
+    }
     public var type: String
     public var status: Status
     /// One word in CamelCase that a program may switch on.

@@ -6,6 +6,8 @@ import SessionModel
 /// So a definition cannot say anything else than the types: whatever field is added to them is in it.
 indirect enum Shape: Sendable, Hashable {
     case string
+    /// A text of a form that the named type reads.
+    case format(String)
     /// One of these.
     case words([String])
     case integer(min: Int64?)
@@ -62,8 +64,17 @@ private final class Probe: Decoder {
             shape = .any
             return JSONValue.null as! Value
         }
-        if let sample = samples.first(where: { $0.type == ObjectIdentifier(type) }) { text = sample.text }
-        return try Value(from: self)
+        if let sample = samples.first(where: { $0.type == ObjectIdentifier(type) }) {
+            text = sample.text
+            shape = .format("\(type)")
+        }
+        do { return try Value(from: self) } catch DecodingError.dataCorrupted(let context) where shape == .string {
+            throw DecodingError.dataCorrupted(
+                .init(
+                    codingPath: context.codingPath,
+                    debugDescription:
+                        "\(type) takes only certain texts: make it CaseIterable, or add one to CustomResources.samples"))
+        }
     }
 
     /// The cases of an enumeration that is written as a text.
@@ -81,6 +92,8 @@ private final class Probe: Decoder {
 
     func container<Key: CodingKey>(keyedBy type: Key.Type) throws -> KeyedDecodingContainer<Key> {
         if case .object? = shape {} else { shape = .object([:], required: []) }
+        // The standard library's keys of a dictionary.
+        if "\(type)" == "_DictionaryCodingKey" { shape = .map(.any) }
         return KeyedDecodingContainer(Members<Key>(probe: self))
     }
 
@@ -90,6 +103,7 @@ private final class Probe: Decoder {
     func child(_ key: any CodingKey) -> Probe { Probe(samples: samples, codingPath: codingPath + [key]) }
 
     func note(_ name: String, _ member: Shape?, isRequired: Bool) {
+        if case .map? = shape { shape = .map(member ?? .any) }
         guard case .object(var members, var required)? = shape else { return }
         members[name] = member ?? .any
         if isRequired { required.insert(name) }
@@ -123,7 +137,24 @@ private struct Members<Key: CodingKey>: KeyedDecodingContainerProtocol {
         return value
     }
 
-    func decodeIfPresent<Value: Decodable>(_ type: Value.Type, forKey key: Key) throws -> Value? {
+    // The standard library would ask for these by `decode`, and they would seem to be required.
+    func decodeIfPresent(_ type: Bool.Type, forKey key: Key) throws -> Bool? { try optional(type, key) }
+    func decodeIfPresent(_ type: String.Type, forKey key: Key) throws -> String? { try optional(type, key) }
+    func decodeIfPresent(_ type: Double.Type, forKey key: Key) throws -> Double? { try optional(type, key) }
+    func decodeIfPresent(_ type: Float.Type, forKey key: Key) throws -> Float? { try optional(type, key) }
+    func decodeIfPresent(_ type: Int.Type, forKey key: Key) throws -> Int? { try optional(type, key) }
+    func decodeIfPresent(_ type: Int8.Type, forKey key: Key) throws -> Int8? { try optional(type, key) }
+    func decodeIfPresent(_ type: Int16.Type, forKey key: Key) throws -> Int16? { try optional(type, key) }
+    func decodeIfPresent(_ type: Int32.Type, forKey key: Key) throws -> Int32? { try optional(type, key) }
+    func decodeIfPresent(_ type: Int64.Type, forKey key: Key) throws -> Int64? { try optional(type, key) }
+    func decodeIfPresent(_ type: UInt.Type, forKey key: Key) throws -> UInt? { try optional(type, key) }
+    func decodeIfPresent(_ type: UInt8.Type, forKey key: Key) throws -> UInt8? { try optional(type, key) }
+    func decodeIfPresent(_ type: UInt16.Type, forKey key: Key) throws -> UInt16? { try optional(type, key) }
+    func decodeIfPresent(_ type: UInt32.Type, forKey key: Key) throws -> UInt32? { try optional(type, key) }
+    func decodeIfPresent(_ type: UInt64.Type, forKey key: Key) throws -> UInt64? { try optional(type, key) }
+    func decodeIfPresent<Value: Decodable>(_ type: Value.Type, forKey key: Key) throws -> Value? { try optional(type, key) }
+
+    private func optional<Value: Decodable>(_ type: Value.Type, _ key: Key) throws -> Value? {
         let child = probe.child(key)
         let value = try child.value(of: type)
         probe.note(key.stringValue, child.shape, isRequired: false)

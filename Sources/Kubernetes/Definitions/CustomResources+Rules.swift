@@ -1,0 +1,155 @@
+import SessionModel
+
+/// What is said of the fields beyond their types. A path that no type has is an error that a test finds.
+extension CustomResources {
+    static let formats: [String: FieldRules] = [
+        "TimeSpan": FieldRules(
+            most: 64, pattern: #"^(([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w))+|P([0-9.]+[DW])*(T([0-9.]+[HMS])+)?)$"#),
+        "Timestamp": FieldRules(most: 40),
+        "SessionKey": FieldRules(most: 700, pattern: #"^(pr|issue|commit):.+$"#),
+        "TurnID": FieldRules(most: 24, pattern: "^t[1-9][0-9]*$"),
+        "Cursor": FieldRules(most: 64),
+        "OnInterrupt": FieldRules(most: 16, pattern: "^(Fail|(Retry|Continue)(:([1-9]|1[0-9]|20))?)$"),
+    ]
+
+    /// Prompts are part of the Task; etcd takes objects of at most 1.5 MB.
+    private static let mostPrompt: Int64 = 256 << 10
+
+    static let taskRules: [String: FieldRules] = merge(
+        [
+            "": FieldRules(description: "What is asked of an agent. It becomes exactly one turn of one session."),
+            "spec": FieldRules(
+                validations: [
+                    (
+                        "self == oldSelf",
+                        "a Task cannot be changed once it is made: make another one (with supersedeKey to replace this one)"
+                    )
+                ]),
+            "spec.prompt": FieldRules(
+                description: "What the agent is to do. Longer material belongs into the repository.", minLength: 1,
+                most: mostPrompt),
+            "spec.scope": FieldRules(
+                description: "What the session belongs to; a Task without one has a session of its own that ends with it.",
+                default: ["kind": "Commit"]),
+            "spec.lifetime": FieldRules(description: "For a session that this Task makes; ignored when the session exists."),
+            "spec.idempotencyKey": FieldRules(
+                description: "The same key never makes a second turn in one session. Default: the Task's uid.", minLength: 1,
+                most: 256),
+            "spec.turn": FieldRules(
+                validations: [
+                    (
+                        "!has(self.whenBusy) || self.whenBusy != 'Supersede' || has(self.supersedeKey)",
+                        "whenBusy Supersede needs a supersedeKey: which turns it takes the place of"
+                    )
+                ]),
+            "spec.turn.supersedeKey": FieldRules(minLength: 1, most: 256),
+            "spec.turn.model": FieldRules(minLength: 1, most: 256),
+            "spec.turn.effort": FieldRules(minLength: 1, most: 256),
+            "status.results.answer": FieldRules(description: "The agent's last message, cut.", most: 32 << 10),
+            "status.message": FieldRules(description: "Why it waits, or how it ended.", most: 32 << 10),
+        ],
+        scope("spec.scope"), workspace("spec.workspace"), worker("spec.worker"), workspaceState("status.results.workspace"))
+
+    static let sessionRules: [String: FieldRules] = merge(
+        [
+            "": FieldRules(
+                description: "An agent's conversation, working directory and queue of turns. It outlives its pods."),
+            "spec": FieldRules(
+                validations: [
+                    ("self.key == oldSelf.key", "the key says which session it is and cannot be changed"),
+                    ("self.scope == oldSelf.scope", "the scope of a session cannot be changed: make another session"),
+                    (
+                        "!has(oldSelf.end) || !oldSelf.end || (has(self.end) && self.end)",
+                        "a session that was told to end cannot be brought back: the next Task makes a new one"
+                    ),
+                    (
+                        "has(self.workspace) == has(oldSelf.workspace)",
+                        "a session keeps its working directory: make another session for another workspace"
+                    ),
+                ]),
+            "spec.suspend": FieldRules(description: "True keeps it asleep until it is set to false or a Task wakes it."),
+            "spec.end": FieldRules(
+                description: "True asks for its end: it is drained, then its processes go and its transcript stays."),
+            "spec.worker": FieldRules(
+                validations: [
+                    ("self.driver == oldSelf.driver", "a session keeps its kind of agent: make another session for another one")
+                ]),
+            "spec.workspace": FieldRules(
+                validations: [
+                    (
+                        "self.repository == oldSelf.repository",
+                        "a session keeps its repository: make another session for another one"
+                    )
+                ]),
+            "status.message": FieldRules(description: "Why it is in this phase.", most: 32 << 10),
+            "status.conditions": FieldRules(most: 32, listKey: "type"),
+            "status.conditions[].message": FieldRules(most: 32 << 10),
+            "status.activity.awaitingInput.question": FieldRules(most: 32 << 10),
+        ],
+        scope("spec.scope"), workspace("spec.workspace"), worker("spec.worker"), workspaceState("status.workspace"))
+
+    private static func scope(_ path: String) -> [String: FieldRules] {
+        [
+            path: FieldRules(
+                validations: [
+                    (
+                        "self.kind == 'Commit' || (has(self.repository) && has(self.number))",
+                        "scope PullRequest and Issue need a repository (host/owner/name) and a number"
+                    )
+                ]),
+            path + ".repository": FieldRules(
+                description: "host/owner/name; owner/name means github.com.", minLength: 1, most: 512),
+            path + ".number": FieldRules(description: "Of the pull request or issue.", minimum: 1),
+            path + ".sha": FieldRules(most: 64, pattern: "^[0-9a-fA-F]{7,64}$"),
+            path + ".profile": FieldRules(
+                description: "Keeps a reviewer and a fixer of one pull request apart.", most: 63,
+                pattern: "^[A-Za-z0-9._-]{1,63}$"),
+        ]
+    }
+
+    private static func workspace(_ path: String) -> [String: FieldRules] {
+        [
+            path + ".repository": FieldRules(description: "Any URL that git can clone.", minLength: 1),
+            path + ".ref": FieldRules(
+                description: "A branch or commit; without one, what the scope says.", minLength: 1, most: 256),
+            path + ".setupCommand": FieldRules(
+                description: "Run with sh -c in the working directory at every start of a pod.", most: 32 << 10),
+        ]
+    }
+
+    private static func worker(_ path: String) -> [String: FieldRules] {
+        [
+            path + ".command[]": FieldRules(most: 8192),
+            path + ".env": FieldRules(
+                description:
+                    "Added to the agent's environment. Everyone who may read the object reads it: secrets go into credentials."
+            ),
+            path + ".env.*": FieldRules(most: 8192),
+            path + ".systemPrompt": FieldRules(description: "Added to the agent's own instructions.", most: 64 << 10),
+            path + ".mcpServers.*": FieldRules(
+                validations: [("has(self.command) != has(self.url)", "an MCP server has either a command or a url")]),
+        ]
+    }
+
+    private static func workspaceState(_ path: String) -> [String: FieldRules] {
+        [path + ".dirtyFiles": FieldRules(description: "At most 100 of them.", most: 100)]
+    }
+
+    /// Of two rules for one field the later one adds to the earlier one.
+    private static func merge(_ tables: [String: FieldRules]...) -> [String: FieldRules] {
+        tables.dropFirst().reduce(tables[0]) { all, table in
+            all.merging(table) { first, second in
+                var both = first
+                both.description = first.description ?? second.description
+                both.default = first.default ?? second.default
+                both.minimum = first.minimum ?? second.minimum
+                both.minLength = first.minLength ?? second.minLength
+                both.most = first.most ?? second.most
+                both.pattern = first.pattern ?? second.pattern
+                both.listKey = first.listKey ?? second.listKey
+                both.validations += second.validations
+                return both
+            }
+        }
+    }
+}

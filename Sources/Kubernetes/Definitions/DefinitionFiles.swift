@@ -1,0 +1,36 @@
+import SessionModel
+import Yams
+
+extension CustomResources {
+    /// One file of `deploy/crds`.
+    public struct File: Sendable, Hashable {
+        public var name: String
+        public var text: String
+    }
+
+    /// The definitions as YAML, with a line that says where they are from.
+    public static func files() throws -> [File] {
+        try definitions().map { definition in
+            let json = try JSON.decode(JSONValue.self, from: JSON.encode(definition))
+            let text = try Yams.dump(object: json.plain, width: -1, allowUnicode: true, sortKeys: true)
+            return File(
+                name: "\(definition.metadata.name ?? "").yaml",
+                text: "# Made by `holdfast-supervisor crds` from the types in Sources/SessionModel. Do not edit.\n" + text)
+        }
+    }
+}
+
+extension JSONValue {
+    /// As Yams takes it.
+    fileprivate var plain: Any? {
+        switch self {
+        case .null: nil
+        case .bool(let value): value
+        case .integer(let value): Int(value)
+        case .number(let value): value
+        case .string(let value): value
+        case .array(let elements): elements.map(\.plain)
+        case .object(let members): members.mapValues(\.plain)
+        }
+    }
+}
