@@ -239,7 +239,8 @@ actor CodexDriver: AgentDriver {
     }
 
     private func threadRests(after id: String?) {
-        agent?.thread?.working = nil
+        // Another turn may have begun before this one's end.
+        if id == nil || agent?.thread?.working == id { agent?.thread?.working = nil }
         if let id { agent?.thread?.ended.insert(id) }
     }
 
