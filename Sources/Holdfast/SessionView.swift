@@ -20,7 +20,7 @@ struct SessionView {
     private var title: String {
         let phase = palette(status.phase.rawValue, .bold) + palette(" for \(Wording.age(of: status.since, at: now))", .dim)
         let mark = status.phase.style.map { palette("●", $0) } ?? "●"
-        let why = status.message.map { line("  ", $0, .dim) } ?? ""
+        let why = status.message.map { paragraph($0, .dim) } ?? ""
         return "\(mark) \(palette(session.spec.key.description, .bold))  \(phase)\n" + why
     }
 
@@ -75,7 +75,7 @@ struct SessionView {
 
     private var conditions: String {
         status.conditions.filter { $0.type != "Ready" && $0.status == .true }.map { condition in
-            palette("! \(condition.type)", .yellow) + "\n" + line("  ", condition.message, nil)
+            palette("! \(condition.type)", .yellow) + "\n" + paragraph(condition.message, nil)
         }.joined()
     }
 
@@ -113,9 +113,13 @@ struct SessionView {
         return lines
     }
 
-    private func line(_ indent: String, _ text: String, _ style: Style?) -> String {
-        let text = cut(text, indent.count)
-        return indent + (style.map { palette(text, $0) } ?? text) + "\n"
+    /// Whole: what to do is mostly said at the end.
+    private func paragraph(_ text: String, _ style: Style?) -> String {
+        var wrapper = Wrapper(indent: "  ", width: width)
+        let text = wrapper.feed(TerminalText.harmlessLine(text)) + wrapper.finish()
+        return text.split(separator: "\n").map { line in
+            (style.map { palette(String(line), $0) } ?? String(line)) + "\n"
+        }.joined()
     }
 
     private func cut(_ text: String, _ used: Int) -> String {

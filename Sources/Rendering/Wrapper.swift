@@ -1,15 +1,15 @@
 /// Breaks running text at spaces, and indents it, while it is still arriving.
 ///
 /// The result is the same however the text was cut into pieces. A word that is longer than a line stays whole.
-struct Wrapper {
-    let indent: String
+public struct Wrapper: Sendable {
+    public let indent: String
     /// Columns, indent included; 0 never breaks.
-    let width: Int
+    public let width: Int
     private var column = 0
     private var spaces = ""
     private var word = ""
 
-    init(indent: String, width: Int) {
+    public init(indent: String, width: Int) {
         self.indent = indent
         self.width = width
     }
@@ -17,7 +17,7 @@ struct Wrapper {
     /// The cursor stands behind some text of an unfinished line.
     var isInsideLine: Bool { column > 0 || !word.isEmpty }
 
-    mutating func feed(_ text: String) -> String {
+    public mutating func feed(_ text: String) -> String {
         var output = ""
         for character in text {
             if character.isNewline {
@@ -35,7 +35,7 @@ struct Wrapper {
     }
 
     /// What is held back, and the end of the line.
-    mutating func finish() -> String {
+    public mutating func finish() -> String {
         let output = flushWord()
         defer { self = Wrapper(indent: indent, width: width) }
         return output + (column > 0 ? "\n" : "")
