@@ -20,11 +20,11 @@ public struct Metadata: Sendable, Hashable, Codable {
     public var name: String
     /// Never used twice.
     public var uid: String
-    /// Grows with every change; a write that names an older one is refused with 409.
-    public var resourceVersion: Int64
+    /// Changes with every write, and says nothing else: it is only compared. A write that names an older one is refused with 409.
+    public var resourceVersion: String
     public var creationTimestamp: Timestamp
 
-    public init(name: String, uid: String, resourceVersion: Int64, creationTimestamp: Timestamp) {
+    public init(name: String, uid: String, resourceVersion: String, creationTimestamp: Timestamp) {
         self.name = name
         self.uid = uid
         self.resourceVersion = resourceVersion

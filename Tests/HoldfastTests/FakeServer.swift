@@ -72,7 +72,7 @@ enum Fixture {
         status.session = key
         change(&status)
         return TaskResource(
-            kind: "Task", metadata: Metadata(name: "task-1", uid: "u1", resourceVersion: version, creationTimestamp: now),
+            kind: "Task", metadata: Metadata(name: "task-1", uid: "u1", resourceVersion: "\(version)", creationTimestamp: now),
             spec: TaskSpec(prompt: "Fix it"), status: status)
     }
 
@@ -81,7 +81,7 @@ enum Fixture {
         status.epoch = 1
         status.journal = journal
         return SessionResource(
-            kind: "Session", metadata: Metadata(name: key.name, uid: "u2", resourceVersion: version, creationTimestamp: now),
+            kind: "Session", metadata: Metadata(name: key.name, uid: "u2", resourceVersion: "\(version)", creationTimestamp: now),
             spec: SessionSpec(
                 key: key, scope: ScopeSpec(kind: .pullRequest), worker: AgentDescription(driver: .acp, command: ["demo"])),
             status: status)

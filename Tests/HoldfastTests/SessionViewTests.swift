@@ -28,7 +28,7 @@ import Testing
         let spec = SessionSpec(
             key: key, scope: ScopeSpec(kind: .pullRequest, repository: "github.com/acme/widgets", number: 12),
             worker: AgentDescription(driver: .acp, command: ["agent"]))
-        let metadata = Metadata(name: key.name, uid: "u", resourceVersion: 1, creationTimestamp: start)
+        let metadata = Metadata(name: key.name, uid: "u", resourceVersion: "1", creationTimestamp: start)
         return SessionView(
             session: SessionResource(kind: "Session", metadata: metadata, spec: spec, status: status), tasks: [],
             now: start + .minutes(3), palette: Palette(isColored: false), width: width

@@ -87,7 +87,7 @@ final class SimulatedStore: ResourceStore {
     private func write(_ session: SessionResource, over old: SessionResource?) -> SessionResource {
         var session = session
         version += 1
-        session.metadata.resourceVersion = version
+        session.metadata.resourceVersion = "\(version)"
         let name = session.metadata.name
         let before = sessions[name]
         undo.append { [unowned self] in sessions[name] = before }
@@ -100,7 +100,7 @@ final class SimulatedStore: ResourceStore {
     private func write(_ task: TaskResource, over old: TaskResource?) -> TaskResource {
         var task = task
         version += 1
-        task.metadata.resourceVersion = version
+        task.metadata.resourceVersion = "\(version)"
         let name = task.metadata.name
         undo.append { [unowned self] in tasks[name] = old }
         tasks[name] = task

@@ -194,7 +194,7 @@ final class FakeSession: Sendable {
     }
 
     private func tell() {
-        feed.publish([Change(kind: "", name: "", version: 0, session: nil, created: false, expires: false)])
+        feed.publish([Change(kind: "", name: "", session: nil, created: false, expires: false)])
     }
 
     @discardableResult

@@ -142,7 +142,7 @@ import Testing
         _ = try await world.task(first) { $0.status.phase == .running }
         let old = try await world.session { $0.status.phase == .ready }
         try await world.store.write { store in
-            guard var session = try store.get(SessionResource.self, old.metadata.name) else { return }
+            guard var session = try store.session(named: old.metadata.name) else { return }
             session.spec.end = true
             try store.update(session)
         }
@@ -170,7 +170,7 @@ import Testing
 /// A supervisor without its API, fake sidecars, and one pull request.
 private final class World {
     let directory: TemporaryDirectory
-    let store: Store
+    let store: SQLiteStore
     let sidecars: FakeSidecars
     private let runtime: LocalRuntime
     private var manager: SessionManager
@@ -178,7 +178,7 @@ private final class World {
 
     init() async throws {
         directory = try TemporaryDirectory()
-        store = try Store(path: directory.path + "/store.db")
+        store = try SQLiteStore(path: directory.path + "/store.db")
         sidecars = try FakeSidecars(directory: directory.path)
         runtime = try LocalRuntime(
             dataDirectory: directory.path + "/data", sidecar: sidecars.program,
@@ -187,7 +187,7 @@ private final class World {
         try await manager.start()
     }
 
-    private static func manager(_ store: Store, _ runtime: LocalRuntime) -> SessionManager {
+    private static func manager(_ store: any Store, _ runtime: LocalRuntime) -> SessionManager {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         return SessionManager(store: store, runtime: runtime, metrics: Metrics(), logger: logger)
@@ -208,20 +208,20 @@ private final class World {
     }
 
     func task(_ name: String, until: @Sendable (TaskResource) -> Bool) async throws -> TaskResource {
-        try await wait("Task", name, TaskResource.self, until)
+        try await wait("Task", name, { try $0.task(named: name) }, until)
     }
 
     func session(_ key: SessionKey = key, until: @Sendable (SessionResource) -> Bool) async throws -> SessionResource {
-        try await wait("Session", key.name, SessionResource.self, until)
+        try await wait("Session", key.name, { try $0.session(named: key.name) }, until)
     }
 
     private func wait<Document: StoredResource & Sendable>(
-        _ kind: String, _ name: String, _ type: Document.Type, _ until: @Sendable (Document) -> Bool
+        _ kind: String, _ name: String, _ read: @escaping @Sendable (any StoreTransaction) throws -> Document?,
+        _ until: @Sendable (Document) -> Bool
     ) async throws -> Document {
         let store = store
         let found = try await store.feed.value(
-            of: kind, name, within: .seconds(30), read: { try await store.read { try $0.get(Document.self, name) } },
-            isNews: { $0.map(until) ?? false })
+            of: kind, name, within: .seconds(30), read: { try await store.read(read) }, isNews: { $0.map(until) ?? false })
         let document = try #require(found)
         try #require(until(document), "\(document)")
         return document
@@ -229,7 +229,7 @@ private final class World {
 
     func cancel(_ name: String) async throws {
         try await store.write { store in
-            guard var task = try store.get(TaskResource.self, name) else { return }
+            guard var task = try store.task(named: name) else { return }
             task.status.cancelRequested = true
             try store.update(task)
         }
@@ -249,7 +249,7 @@ private final class World {
     /// Ends the sidecars' processes.
     func end() async {
         await manager.close()
-        for session in (try? await store.read({ try $0.sessions() })) ?? [] {
+        for session in (try? await store.read({ try $0.sessions(limit: 1000) })) ?? [] {
             if let pid = session.status.pid { kill(pid, SIGKILL) }
         }
     }

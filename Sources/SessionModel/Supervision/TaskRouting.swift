@@ -52,7 +52,7 @@ public enum TaskRouting {
         let key = try scope.key(task: request.uid)
         var task = TaskResource(
             kind: "Task",
-            metadata: Metadata(name: request.name, uid: request.uid, resourceVersion: 0, creationTimestamp: now),
+            metadata: Metadata(name: request.name, uid: request.uid, resourceVersion: "", creationTimestamp: now),
             spec: spec, status: TaskStatus())
         task.status.session = key
         try attach(&task, to: key, scope: scope, fallback: request.fallback, uid: request.sessionUID, at: now, in: store)
@@ -99,7 +99,7 @@ public enum TaskRouting {
         try store.insert(
             SessionResource(
                 kind: "Session",
-                metadata: Metadata(name: key.name, uid: uid, resourceVersion: 0, creationTimestamp: now),
+                metadata: Metadata(name: key.name, uid: uid, resourceVersion: "", creationTimestamp: now),
                 spec: spec, status: SessionResourceStatus(since: now)))
     }
 

@@ -11,7 +11,10 @@ extension SupervisorAPI {
         return try .json(ResourceList(items: list.items, resourceVersion: list.version))
     }
 
-    func getSession(_ call: Call) async throws -> Response { try await poll(SessionResource.self, try await name(call), call) }
+    func getSession(_ call: Call) async throws -> Response {
+        let name = try await name(call)
+        return try await poll(name, call) { try $0.session(named: name) }
+    }
 
     func endSession(_ call: Call) async throws -> Response {
         let name = try await name(call)
@@ -63,7 +66,7 @@ extension SupervisorAPI {
         } catch {
             throw Self.problem(error)
         }
-        guard let session = try await store.read({ try $0.get(SessionResource.self, name) }) else {
+        guard let session = try await store.read({ try $0.session(named: name) }) else {
             throw Self.missing("Session", name)
         }
         return try .json(session, status: .accepted)
@@ -76,7 +79,7 @@ extension SupervisorAPI {
     }
 
     /// A session's name, from its name, from a unique prefix of it with four characters or more, or from its key's text.
-    static func resolve(_ id: String, in store: StoreTransaction) throws -> String {
+    static func resolve(_ id: String, in store: some StoreTransaction) throws -> String {
         if id.contains(":") {
             do {
                 return try SessionKey(parsing: id).name
@@ -84,7 +87,7 @@ extension SupervisorAPI {
                 throw Problem(.invalidRequest, "\(error)")
             }
         }
-        if try store.get(SessionResource.self, id) != nil { return id }
+        if try store.session(named: id) != nil { return id }
         guard id.utf8.count >= 4 else { throw missing("Session", id) }
         let names = try store.sessionNames(prefix: id)
         guard let name = names.first else { throw missing("Session", id) }

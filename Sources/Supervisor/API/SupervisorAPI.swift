@@ -6,9 +6,9 @@ import SessionModel
 
 /// The supervisor's REST API: decode, validate, one transaction or one call, encode.
 struct SupervisorAPI: Sendable {
-    let store: Store
+    let store: any Store
     let manager: SessionManager
-    let runtime: LocalRuntime
+    let runtime: any Runtime
     let agents: AgentPresets
     let version: String
     /// Requests must be addressed to this machine by a loopback name. Without it a web page could reach the API of a reader's
@@ -67,18 +67,20 @@ struct SupervisorAPI: Sendable {
         }
     }
 
-    /// `?after=V&wait=30s`: the resource, as soon as its version is above V.
-    func poll<Document: StoredResource & Sendable>(_ type: Document.Type, _ name: String, _ call: Call) async throws -> Response {
-        let after = try call.query("after", as: Int64.self)
+    /// `?after=V&wait=30s`: the resource, as soon as its version is another one than V.
+    func poll<Document: StoredResource & Sendable>(
+        _ name: String, _ call: Call, read: @escaping @Sendable (any StoreTransaction) throws -> Document?
+    ) async throws -> Response {
+        let after = call.query("after")
         let wait = try call.span("wait", atMost: Self.waitLimit) ?? .zero
         let store = store
         let found = try await call.whileConnected {
             try await store.feed.value(
                 of: Document.kind, name, within: wait.duration,
-                read: { try await store.read { try $0.get(Document.self, name) } },
+                read: { try await store.read(read) },
                 isNews: { document in
                     guard let document, let after, wait > .zero else { return true }
-                    return document.metadata.resourceVersion > after
+                    return document.metadata.resourceVersion != after
                 })
         }
         guard let found else { throw Self.missing(Document.kind, name) }
@@ -101,5 +103,5 @@ struct SupervisorAPI: Sendable {
 struct ResourceList<Item: Encodable>: Encodable {
     var items: [Item]
     /// Of the store when the list was made.
-    var resourceVersion: Int64
+    var resourceVersion: String
 }

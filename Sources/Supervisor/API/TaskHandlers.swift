@@ -44,7 +44,10 @@ extension SupervisorAPI {
         return try .json(ResourceList(items: list.items, resourceVersion: list.version))
     }
 
-    func getTask(_ call: Call) async throws -> Response { try await poll(TaskResource.self, call.parameter("name"), call) }
+    func getTask(_ call: Call) async throws -> Response {
+        let name = call.parameter("name")
+        return try await poll(name, call) { try $0.task(named: name) }
+    }
 
     func cancelTask(_ call: Call) async throws -> Response {
         let name = call.parameter("name")
@@ -55,7 +58,7 @@ extension SupervisorAPI {
     func answerTask(_ call: Call) async throws -> Response {
         let name = call.parameter("name")
         let answer = try await call.json(InputAnswer.self)
-        guard let task = try await store.read({ try $0.get(TaskResource.self, name) }) else { throw Self.missing("Task", name) }
+        guard let task = try await store.read({ try $0.task(named: name) }) else { throw Self.missing("Task", name) }
         guard let turn = task.status.turn, let session = task.status.session, let client = manager.client(of: session.name),
             !task.status.phase.isTerminal
         else { throw Problem(.conflict, "Task \(name) is \(task.status.phase.rawValue) and waits for no answer.") }

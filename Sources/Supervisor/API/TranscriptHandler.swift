@@ -12,7 +12,7 @@ extension SupervisorAPI {
     /// A living session's transcript is passed through from its sidecar, byte for byte; a stopped one's is read from its files.
     func transcript(_ call: Call) async throws -> Response {
         let name = try await name(call)
-        guard let session = try await store.read({ try $0.get(SessionResource.self, name) }) else {
+        guard let session = try await store.read({ try $0.session(named: name) }) else {
             throw Self.missing("Session", name)
         }
         if let client = manager.client(of: name), let response = try await passThrough(call, client) { return response }
@@ -42,14 +42,14 @@ extension SupervisorAPI {
 
     /// The same answers as a sidecar's, from the files of a session that has none. There is nothing to follow.
     private func stored(_ call: Call, _ session: SessionResource) async throws -> Response {
-        let directory = runtime.directory(of: session.metadata.name)
-        guard directory.belongs(to: session), let end = try await offLoop({ try TranscriptReader.end(state: directory.state) })
+        guard case .files(let state) = try await runtime.transcript(of: session),
+            let end = try await offLoop({ try TranscriptReader.end(state: state) })
         else {
             throw Problem(.notFound, "Session \(session.spec.key) has no transcript yet: no sidecar has run for it.")
         }
         let query = try TranscriptQuery(call, journal: end.journal, newest: end.sequence)
         // Only the one task that writes the answer ever uses it.
-        nonisolated(unsafe) let reader = TranscriptReader(state: directory.state, after: query.after)
+        nonisolated(unsafe) let reader = TranscriptReader(state: state, after: query.after)
         if query.format == .page { return try await query.page { try await offLoop { try reader.next(upTo: end.sequence) } } }
         return call.stream(type: query.mediaType, follows: false) { writer in
             try await query.stream({ try await offLoop { try reader.next(upTo: end.sequence) } }, to: &writer)

@@ -42,7 +42,7 @@ struct LocalSupervisor: Sendable {
         try Files.makeDirectory(data)
         let lock = try FileLock(path: "\(data)/lock")
         let token = try Self.token("\(data)/token")
-        let store = try Store(path: "\(data)/store.db")
+        let store = try SQLiteStore(path: "\(data)/store.db")
         let runtime = try LocalRuntime(
             dataDirectory: data, sidecar: configuration.sidecar, environment: configuration.environment)
         let agents = try AgentPresets(

@@ -15,8 +15,8 @@ actor SessionController {
     }
 
     let name: String
-    private let store: Store
-    private let runtime: LocalRuntime
+    private let store: any Store
+    private let runtime: any Runtime
     private let metrics: Metrics
     private var logger: Logger
 
@@ -27,11 +27,12 @@ actor SessionController {
     nonisolated let client = NIOLockedValueBox<SidecarClient?>(nil)
 
     private var reconciler: SessionReconciler
-    private var process: SidecarProcess?
+    private var incarnation: (any Incarnation)?
+    private var listening: Task<Void, Never>?
     private var watch: Task<Void, Never>?
     private var timer: (due: Timestamp, task: Task<Void, Never>)?
 
-    init(_ session: SessionResource, store: Store, runtime: LocalRuntime, metrics: Metrics, logger: Logger) {
+    init(_ session: SessionResource, store: any Store, runtime: any Runtime, metrics: Metrics, logger: Logger) {
         name = session.metadata.name
         self.store = store
         self.runtime = runtime
@@ -79,8 +80,8 @@ actor SessionController {
         var event = event
         if case .timer = event { timer = nil }
         if case .gone(let epoch, let why) = event {
-            guard process?.epoch == epoch else { return }
-            event = .gone(epoch: epoch, why: ended(why))
+            guard incarnation?.epoch == epoch else { return }
+            event = .gone(epoch: epoch, why: await ended(why))
         }
         reconciler.take(event, at: .now)
         while !Task.isCancelled, let step = reconciler.next(at: .now) {
@@ -90,6 +91,7 @@ actor SessionController {
     }
 
     private func finish() {
+        listening?.cancel()
         watch?.cancel()
         timer?.task.cancel()
         timer = nil
@@ -124,20 +126,21 @@ extension SessionController {
         case .start(let epoch):
             metrics.count { $0.starts += 1 }
             do {
-                return attend(to: try runtime.start(reconciler.session, epoch: epoch))
+                return attend(to: try await runtime.start(reconciler.session, epoch: epoch))
             } catch {
                 metrics.count { $0.crashes += 1 }
                 logger.error("the sidecar could not be started", metadata: ["epoch": "\(epoch)", "error": "\(error)"])
                 return .failed("\(error)")
             }
         case .find(let epoch):
-            return find(epoch)
+            return await find(epoch)
         case .stop(let epoch, let grace):
-            if let process, process.epoch == epoch { process.stop(grace: grace) }
+            if let incarnation, incarnation.epoch == epoch { await incarnation.stop(grace: grace) }
             return .done
         case .call(let epoch, let call):
-            guard let process, process.epoch == epoch else { return .unreachable("its process has ended") }
-            return await perform(call, SidecarClient(socket: process.socket))
+            guard let incarnation, incarnation.epoch == epoch else { return .unreachable("its process has ended") }
+            guard let client = incarnation.client else { return .unreachable("it has no address yet") }
+            return await perform(call, client)
         }
     }
 
@@ -147,14 +150,14 @@ extension SessionController {
             switch step {
             case .load:
                 return try await store.read { store in
-                    .loaded(try store.get(SessionResource.self, name), try store.openTasks(session: name))
+                    .loaded(try store.session(named: name), try store.openTasks(session: name))
                 }
             case .store(let write):
                 return await persist(write)
             case .change(let task, let change):
                 return .task(
                     try await store.write { store in
-                        guard var stored = try store.get(TaskResource.self, task) else { return nil as TaskResource? }
+                        guard var stored = try store.task(named: task) else { return nil as TaskResource? }
                         let before = stored.status
                         stored.status.apply(change, at: .now)
                         return stored.status == before ? stored : try store.update(stored)
@@ -193,16 +196,17 @@ extension SessionController {
         return .deposed
     }
 
-    private func find(_ epoch: UInt32) -> SessionReconciler.Answer {
-        if let process, process.epoch == epoch { return .alive(pid: process.pid) }
+    private func find(_ epoch: UInt32) async -> SessionReconciler.Answer {
+        if let incarnation, incarnation.epoch == epoch { return .alive(pid: incarnation.pid) }
         do {
-            switch try runtime.find(reconciler.session, epoch: epoch) {
-            case .alive(let process):
+            switch try await runtime.find(reconciler.session, epoch: epoch) {
+            case .alive(let incarnation):
                 metrics.count { $0.adoptions += 1 }
-                logger.info("found the running sidecar again", metadata: ["epoch": "\(epoch)", "pid": "\(process.pid)"])
-                return attend(to: process)
+                logger.info("found the running sidecar again", metadata: ["epoch": "\(epoch)"])
+                return attend(to: incarnation)
             case .ended: return .ended
             case .neverStarted: return .neverStarted
+            case .unknown(let why): return .unknown(why)
             }
         } catch {
             logger.error("cannot tell whether the sidecar runs", metadata: ["epoch": "\(epoch)", "error": "\(error)"])
@@ -245,30 +249,42 @@ extension SessionController {
 
 extension SessionController {
     /// Watches a sidecar: when it exits, when it is ready, and every change of its activity.
-    private func attend(to process: SidecarProcess) -> SessionReconciler.Answer {
-        self.process = process
-        let client = SidecarClient(socket: process.socket)
-        self.client.withLockedValue { $0 = client }
-        Task { [weak self] in
-            let why = await process.exit()
-            self?.send(.gone(epoch: process.epoch, why: why))
+    private func attend(to incarnation: any Incarnation) -> SessionReconciler.Answer {
+        self.incarnation = incarnation
+        let epoch = incarnation.epoch
+        listening?.cancel()
+        listening = Task { [weak self, news = incarnation.news] in
+            for await item in news {
+                switch item {
+                case .addressed: await self?.watch(epoch: epoch)
+                case .unknown(let why): self?.send(.unknown(epoch: epoch, why: why))
+                case .ended(let why): self?.send(.gone(epoch: epoch, why: why))
+                }
+            }
         }
+        watch(epoch: epoch)
+        return .alive(pid: incarnation.pid)
+    }
+
+    /// Follows what the sidecar does, as soon as it has an address.
+    private func watch(epoch: UInt32) {
+        guard let client = incarnation?.client, incarnation?.epoch == epoch else { return }
+        self.client.withLockedValue { $0 = client }
         watch?.cancel()
         let report: @Sendable (SessionReconciler.Event) -> Void = { [weak self] in self?.send($0) }
-        watch = Task { await Self.watch(client, epoch: process.epoch, report: report) }
-        return .alive(pid: process.pid)
+        watch = Task { await Self.watch(client, epoch: epoch, report: report) }
     }
 
     /// The process has ended. That is a crash unless it was drained, and then the end of its log may say why.
-    private func ended(_ why: String) -> String {
-        let epoch = process?.epoch ?? 0
-        process = nil
+    private func ended(_ why: String) async -> String {
+        guard let ended = incarnation else { return why }
+        incarnation = nil
         watch?.cancel()
         client.withLockedValue { $0 = nil }
         guard reconciler.machine.phase != .draining else { return why }
         metrics.count { $0.crashes += 1 }
-        logger.warning("the sidecar has ended", metadata: ["epoch": "\(epoch)", "why": "\(why)"])
-        let log = Files.tail(runtime.directory(of: name).log)
+        logger.warning("the sidecar has ended", metadata: ["epoch": "\(ended.epoch)", "why": "\(why)"])
+        let log = await ended.log()
         return log.isEmpty ? why : why + "; the end of its log:\n\(log)"
     }
 

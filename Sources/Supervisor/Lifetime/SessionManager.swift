@@ -5,8 +5,8 @@ import SessionModel
 
 /// Gives every session at which something happens a controller, and keeps only a deadline of those at rest.
 final class SessionManager: Sendable {
-    private let store: Store
-    private let runtime: LocalRuntime
+    private let store: any Store
+    private let runtime: any Runtime
     let metrics: Metrics
     private let logger: Logger
 
@@ -27,7 +27,7 @@ final class SessionManager: Sendable {
     }
     private let state = NIOLockedValueBox(State())
 
-    init(store: Store, runtime: LocalRuntime, metrics: Metrics, logger: Logger) {
+    init(store: any Store, runtime: any Runtime, metrics: Metrics, logger: Logger) {
         self.store = store
         self.runtime = runtime
         self.metrics = metrics
@@ -117,7 +117,7 @@ final class SessionManager: Sendable {
         while !Task.isCancelled {
             let session: SessionResource?
             do {
-                session = try await store.read { try $0.get(SessionResource.self, name) }
+                session = try await store.read { try $0.session(named: name) }
             } catch is CancellationError {
                 break
             } catch {

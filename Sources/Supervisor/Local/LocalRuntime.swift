@@ -8,7 +8,7 @@ import SessionModel
 ///
 /// The processes are in sessions of their own and log to files, so that they outlive the supervisor; the next one finds them
 /// again by the record in the session's directory. There is no isolation: agent, sidecar and supervisor are one user.
-struct LocalRuntime: Sendable {
+struct LocalRuntime: Runtime {
     let dataDirectory: String
     /// The `holdfast-sidecar` binary.
     let sidecar: String
@@ -29,8 +29,7 @@ struct LocalRuntime: Sendable {
 
     func directory(of session: String) -> SessionDirectory { SessionDirectory(path: "\(dataDirectory)/sessions/\(session)") }
 
-    /// Starts an epoch. The caller has stored the epoch, and knows that the one before has ended.
-    func start(_ session: SessionResource, epoch: UInt32) throws(LocalError) -> SidecarProcess {
+    func start(_ session: SessionResource, epoch: UInt32) throws(LocalError) -> any Incarnation {
         let directory = directory(of: session.metadata.name)
         try directory.prepare(for: session, archive: archive)
         let run = try sockets.directory(of: session)
@@ -70,18 +69,21 @@ struct LocalRuntime: Sendable {
             _ = Child.wait(pid)
             throw error
         }
-        return try SidecarProcess(entry, epoch: epoch, socket: record.socket, isChild: true)
+        return try SidecarProcess(entry, record, log: directory.log, isChild: true)
     }
 
-    /// Takes the directory of an ended session out of the way.
-    /// - Returns: where it is now, to be removed; nil when the session has none.
-    func discard(_ session: SessionResource) throws(LocalError) -> String? {
+    func transcript(of session: SessionResource) -> TranscriptSource? {
+        let directory = directory(of: session.metadata.name)
+        return directory.belongs(to: session) ? .files(state: directory.state) : nil
+    }
+
+    func discard(_ session: SessionResource) throws -> (@Sendable () async throws -> Void)? {
         let directory = directory(of: session.metadata.name)
         guard directory.belongs(to: session) else { return nil }
-        return try directory.moveAside(to: archive, until: .now)
+        let aside = try directory.moveAside(to: archive, until: .now)
+        return { try FileManager.default.removeItem(atPath: aside) }
     }
 
-    /// Removes the directories of sessions whose names others have taken, when their time is up.
     func removeOldArchives(at now: Timestamp) {
         for name in (try? FileManager.default.contentsOfDirectory(atPath: archive)) ?? [] {
             let directory = SessionDirectory(path: "\(archive)/\(name)")
@@ -91,21 +93,13 @@ struct LocalRuntime: Sendable {
 
     private var archive: String { "\(dataDirectory)/archive" }
 
-    enum Found: Sendable {
-        case alive(SidecarProcess)
-        /// It was started once, and has ended.
-        case ended
-        case neverStarted
-    }
-
-    /// Looks for an epoch's process after a restart of the supervisor.
-    func find(_ session: SessionResource, epoch: UInt32) throws(LocalError) -> Found {
+    func find(_ session: SessionResource, epoch: UInt32) throws(LocalError) -> FoundIncarnation {
         let directory = directory(of: session.metadata.name)
         guard directory.belongs(to: session), var record = directory.record, record.epoch == epoch else { return .neverStarted }
         guard record.boot == boot else { return .ended }
         if let pid = record.pid, let startTime = record.startTime {
             guard let entry = ProcessEntry(pid), entry.startTime == startTime, entry.isAlive else { return .ended }
-            return .alive(try SidecarProcess(entry, epoch: epoch, socket: record.socket, isChild: false))
+            return .alive(try SidecarProcess(entry, record, log: directory.log, isChild: false))
         }
         // The supervisor was killed between starting it and writing down its pid.
         let arguments = [sidecar, "serve", "--state-dir", directory.state]
@@ -115,7 +109,7 @@ struct LocalRuntime: Sendable {
         record.pid = entry.pid
         record.startTime = entry.startTime
         try directory.write(record)
-        return .alive(try SidecarProcess(entry, epoch: epoch, socket: record.socket, isChild: false))
+        return .alive(try SidecarProcess(entry, record, log: directory.log, isChild: false))
     }
 
     private static func arguments(_ pid: Int32) -> [String] {

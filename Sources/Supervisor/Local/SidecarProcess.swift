@@ -7,30 +7,29 @@ import Processes
 import SessionModel
 
 /// A living `holdfast-sidecar serve`, started by this supervisor or found again after a restart.
-final class SidecarProcess: Sendable {
+final class SidecarProcess: Incarnation {
     let epoch: UInt32
-    let socket: String
-    let pid: Int32
+    let pid: Int32?
+    let client: SidecarClient?
+    let news: AsyncStream<IncarnationNews>
+    private let teller: AsyncStream<IncarnationNews>.Continuation
+    private let logFile: String
     private let entry: ProcessEntry
     private let isChild: Bool
-    private let state = NIOLockedValueBox(State())
-
-    private struct State {
-        var end: String?
-        var waiters: [CheckedContinuation<String, Never>] = []
-        var killTimer: Task<Void, Never>?
-    }
+    private let killTimer = NIOLockedValueBox<Task<Void, Never>?>(nil)
 
     /// - Parameter isChild: this supervisor started it, and so has to wait for it.
-    init(_ entry: ProcessEntry, epoch: UInt32, socket: String, isChild: Bool) throws(LocalError) {
-        self.epoch = epoch
-        self.socket = socket
+    init(_ entry: ProcessEntry, _ record: SessionDirectory.Record, log: String, isChild: Bool) throws(LocalError) {
         self.entry = entry
         self.isChild = isChild
+        epoch = record.epoch
         pid = entry.pid
-        let descriptor = clinux_pidfd_open(pid)
+        client = SidecarClient(.unix(path: record.socket))
+        logFile = log
+        (news, teller) = AsyncStream.makeStream()
+        let descriptor = clinux_pidfd_open(entry.pid)
         guard descriptor >= 0 else {
-            guard errno == ESRCH else { throw LocalError("cannot watch process \(pid)", errno: errno) }
+            guard errno == ESRCH else { throw LocalError("cannot watch process \(entry.pid)", errno: errno) }
             ended()
             return
         }
@@ -50,43 +49,29 @@ final class SidecarProcess: Sendable {
         source.activate()
     }
 
-    /// How it ended, as a clause. Returns as soon as it has.
-    func exit() async -> String {
-        await withCheckedContinuation { continuation in
-            let end = state.withLockedValue { state in
-                if state.end == nil { state.waiters.append(continuation) }
-                return state.end
-            }
-            if let end { continuation.resume(returning: end) }
-        }
-    }
+    func log() -> String { Files.tail(logFile) }
 
-    /// SIGTERM now, and SIGKILL after `grace` if it is still there.
     func stop(grace: TimeSpan) {
         entry.signal(SIGTERM)
         let timer = Task { [entry] in
             guard (try? await Task.sleep(for: grace.duration)) != nil else { return }
             entry.signal(SIGKILL)
         }
-        state.withLockedValue { state in
-            state.killTimer?.cancel()
-            state.killTimer = timer
+        killTimer.withLockedValue { last in
+            last?.cancel()
+            last = timer
         }
     }
 
     private func ended() {
         let how =
-            switch isChild ? Child.wait(pid) : nil {
+            switch isChild ? Child.wait(entry.pid) : nil {
             case .code(let code): "exit code \(code)"
             case .signal(let signal): "signal \(signal)"
             case nil: "its process has ended"
             }
-        let waiters = state.withLockedValue { state in
-            state.end = how
-            state.killTimer?.cancel()
-            defer { state.waiters = [] }
-            return state.waiters
-        }
-        for waiter in waiters { waiter.resume(returning: how) }
+        killTimer.withLockedValue { $0?.cancel() }
+        teller.yield(.ended(how))
+        teller.finish()
     }
 }

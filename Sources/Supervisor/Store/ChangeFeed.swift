@@ -4,7 +4,6 @@ import NIOConcurrencyHelpers
 struct Change: Sendable, Hashable {
     var kind: String
     var name: String
-    var version: Int64
     /// The name of the Session that a Task belongs to.
     var session: String?
     var created: Bool

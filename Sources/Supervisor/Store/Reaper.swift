@@ -3,21 +3,21 @@ import Logging
 import NIOConcurrencyHelpers
 import SessionModel
 
-/// Deletes what has had its time: an ended session, with its directory, after its `archiveTTL`, and a finished Task after its
+/// Deletes what has had its time: an ended session, with its transcript, after its `archiveTTL`, and a finished Task after its
 /// `ttlSecondsAfterFinished`. The idempotency keys of both are remembered for as long as they are to be.
 ///
 /// It sleeps until the first of them is due, and looks at nothing else.
 final class Reaper: Sendable {
-    private let store: Store
-    private let runtime: LocalRuntime
+    private let store: any Store
+    private let runtime: any Runtime
     private let logger: Logger
     private let wake: AsyncStream<Void>
     private let waker: AsyncStream<Void>.Continuation
 
-    /// Directories of sessions whose names others have taken are looked through so often.
+    /// What is kept of sessions whose names others have taken is looked through so often.
     private static let sweepEvery = TimeSpan.hours(1)
 
-    init(store: Store, runtime: LocalRuntime, logger: Logger) {
+    init(store: any Store, runtime: any Runtime, logger: Logger) {
         self.store = store
         self.runtime = runtime
         self.logger = logger
@@ -34,7 +34,7 @@ final class Reaper: Sendable {
         for await _ in wake {
             if sweepAt <= .now {
                 sweepAt = .now + Self.sweepEvery
-                runtime.removeOldArchives(at: .now)
+                await runtime.removeOldArchives(at: .now)
             }
             var due = sweepAt
             do {
@@ -58,18 +58,18 @@ final class Reaper: Sendable {
     /// - Returns: its name; nil when there is none.
     private func reap() async throws -> String? {
         let runtime = runtime
-        let (name, trash) = try await store.write { store in
-            guard let (kind, name) = try store.firstExpired(at: .now) else { return (nil as String?, nil as String?) }
+        let (name, remove) = try await store.write { store -> (String?, (@Sendable () async throws -> Void)?) in
+            guard let (kind, name) = try store.firstExpired(at: .now) else { return (nil, nil) }
             guard kind == SessionSpec.kind, let session = try store.session(named: name) else {
                 if let task = try store.task(named: name) { try store.delete(task) }
                 return (name, nil)
             }
-            // No other transaction runs meanwhile, so no new session of the name can be using the directory.
-            let trash = try runtime.discard(session)
+            // No other transaction runs meanwhile, so no new session of the name can be using what this one has left.
+            let remove = try runtime.discard(session)
             try store.delete(session)
-            return (name, trash)
+            return (name, remove)
         }
-        if let trash { try FileManager.default.removeItem(atPath: trash) }
+        try await remove?()
         return name
     }
 }

@@ -1,101 +1,36 @@
-import Foundation
-import GRDB
-import NIOConcurrencyHelpers
 import SessionModel
 
-/// Tasks and Sessions in SQLite, with optimistic versions and a change feed: what the API server is to Kubernetes mode.
-///
-/// Every write is one transaction that is on disk when it returns (WAL with `synchronous=FULL`). Changes are told to observers
-/// after their commit and in its order, so nobody polls.
-final class Store: Sendable {
-    private let pool: DatabasePool
-    let feed = ChangeFeed()
+/// Where Tasks and Sessions are kept: SQLite on one machine, the API server in a cluster.
+protocol Store: AnyObject, Sendable {
+    /// Tells of every change, whoever made it.
+    var feed: ChangeFeed { get }
 
-    /// Opens or makes the database.
-    init(path: String) throws {
-        var configuration = Configuration()
-        configuration.label = "store"
-        configuration.busyMode = .timeout(5)
-        pool = try DatabasePool(path: path, configuration: configuration)
-        // A pool sets NORMAL when it turns WAL on, and then a power loss could take back what was acknowledged.
-        try pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
-        guard try synchronous == 2 else { throw StoreError.notDurable }
-        try Self.migrate(pool)
-    }
+    func read<Value: Sendable>(_ body: @escaping @Sendable (any StoreTransaction) throws -> Value) async throws -> Value
 
-    /// The writer's `synchronous` setting; 2 is FULL.
-    var synchronous: Int {
-        get throws { try pool.writeWithoutTransaction { try Int.fetchOne($0, sql: "PRAGMA synchronous") ?? 0 } }
-    }
-
-    func read<Value: Sendable>(_ body: @escaping @Sendable (StoreTransaction) throws -> Value) async throws -> Value {
-        try await pool.read { try body(StoreTransaction($0)) }
-    }
-
-    /// Runs `body` in one transaction. It is undone when `body` throws.
+    /// Keeps what `body` writes: nothing of it when `body` throws.
     @discardableResult
-    func write<Value: Sendable>(_ body: @escaping @Sendable (StoreTransaction) throws -> Value) async throws -> Value {
-        let feed = feed
-        return try await pool.writeWithoutTransaction { database in
-            let transaction = StoreTransaction(database)
-            var value: Value?
-            try database.inTransaction(.immediate) {
-                value = try body(transaction)
-                return .commit
-            }
-            // Still on the writer's queue, so the order is that of the commits.
-            feed.publish(transaction.changes)
-            guard let value else { throw StoreError.notDurable }
-            return value
-        }
-    }
+    func write<Value: Sendable>(_ body: @escaping @Sendable (any StoreTransaction) throws -> Value) async throws -> Value
+}
 
-    func close() throws { try pool.close() }
-
-    private static func migrate(_ pool: DatabasePool) throws {
-        var migrator = DatabaseMigrator()
-        migrator.registerMigration("1") { database in
-            try database.execute(
-                sql: """
-                    CREATE TABLE resource (
-                        kind TEXT NOT NULL,
-                        name TEXT NOT NULL,
-                        uid TEXT NOT NULL UNIQUE,
-                        version INTEGER NOT NULL,
-                        -- The version at its creation: the order in which Tasks run.
-                        ordinal INTEGER NOT NULL,
-                        -- The name of the Session that a Task belongs to.
-                        session TEXT,
-                        phase TEXT NOT NULL,
-                        -- Whether something is still to be done for it.
-                        open INTEGER NOT NULL,
-                        document TEXT NOT NULL,
-                        PRIMARY KEY (kind, name)
-                    ) WITHOUT ROWID;
-                    CREATE INDEX resourceOrdinal ON resource (kind, ordinal);
-                    CREATE INDEX resourceSession ON resource (session, ordinal) WHERE session IS NOT NULL;
-                    CREATE INDEX resourceOpen ON resource (kind, ordinal) WHERE open;
-                    CREATE TABLE idempotencyKey (
-                        key TEXT PRIMARY KEY NOT NULL,
-                        digest TEXT NOT NULL,
-                        task TEXT NOT NULL,
-                        expires INTEGER NOT NULL
-                    ) WITHOUT ROWID;
-                    CREATE INDEX idempotencyKeyExpires ON idempotencyKey (expires);
-                    CREATE TABLE counter (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL);
-                    INSERT INTO counter VALUES (1, 0);
-                    """)
-        }
-        migrator.registerMigration("2") { database in
-            // When a resource is to be deleted.
-            try database.execute(
-                sql: """
-                    ALTER TABLE resource ADD COLUMN expires INTEGER;
-                    CREATE INDEX resourceExpires ON resource (expires) WHERE expires IS NOT NULL;
-                    """)
-        }
-        try migrator.migrate(pool)
-    }
+/// One read or write of a ``Store``. Used only within the closure that it is given to.
+protocol StoreTransaction: ResourceStore {
+    /// The newest version of anything.
+    var version: String { get throws }
+    /// Tasks, the newest first.
+    func tasks(session: String?, limit: Int) throws -> [TaskResource]
+    /// Sessions, the newest first.
+    func sessions(limit: Int) throws -> [SessionResource]
+    /// The names of the sessions that have not ended.
+    func openSessionNames() throws -> [String]
+    /// The names of at most two sessions that begin so.
+    func sessionNames(prefix: String) throws -> [String]
+    /// When the next resource is to be deleted.
+    var nextExpiry: Timestamp? { get throws }
+    /// A resource whose time is up.
+    func firstExpired(at now: Timestamp) throws -> (kind: String, name: String)?
+    /// How many resources of each kind are in each phase.
+    func phaseCounts() throws -> [(kind: String, phase: String, count: Int)]
+    func delete(_ task: TaskResource) throws
 }
 
 enum StoreError: Error, CustomStringConvertible {
@@ -103,13 +38,62 @@ enum StoreError: Error, CustomStringConvertible {
     case notDurable
     /// The document was changed by someone else since it was read: read it again.
     case conflict(kind: String, name: String)
-    case missing(kind: String, name: String)
 
     var description: String {
         switch self {
         case .notDurable: "the database does not sync its commits (PRAGMA synchronous is not FULL)"
         case .conflict(let kind, let name): "\(kind) \(name) was changed by someone else in the meantime; read it again and retry"
-        case .missing(let kind, let name): "there is no \(kind) \(name)"
         }
+    }
+}
+
+// MARK: - What is indexed
+
+/// A document and the columns it is found by.
+protocol StoredResource: Codable {
+    static var kind: String { get }
+    var metadata: Metadata { get set }
+    var sessionName: String? { get }
+    var phaseName: String { get }
+    var isOpen: Bool { get }
+    /// When it is to be deleted; nil while that is not known.
+    var expires: Timestamp? { get }
+}
+
+extension Resource: StoredResource where Spec: IndexedSpec, Status == Spec.IndexedStatus {
+    static var kind: String { Spec.kind }
+    var sessionName: String? { Spec.sessionName(spec, status) }
+    var phaseName: String { Spec.phaseName(status) }
+    var isOpen: Bool { Spec.isOpen(status) }
+    var expires: Timestamp? { Spec.expires(spec, status) }
+}
+
+protocol IndexedSpec {
+    associatedtype IndexedStatus
+    static var kind: String { get }
+    static func sessionName(_ spec: Self, _ status: IndexedStatus) -> String?
+    static func phaseName(_ status: IndexedStatus) -> String
+    static func isOpen(_ status: IndexedStatus) -> Bool
+    static func expires(_ spec: Self, _ status: IndexedStatus) -> Timestamp?
+}
+
+extension TaskSpec: IndexedSpec {
+    static var kind: String { "Task" }
+    static func sessionName(_ spec: TaskSpec, _ status: TaskStatus) -> String? { status.session?.name }
+    static func phaseName(_ status: TaskStatus) -> String { status.phase.rawValue }
+    static func isOpen(_ status: TaskStatus) -> Bool { !status.phase.isTerminal }
+    static func expires(_ spec: TaskSpec, _ status: TaskStatus) -> Timestamp? {
+        guard status.phase.isTerminal, let seconds = spec.ttlSecondsAfterFinished else { return nil }
+        return status.completionTime.map { $0 + .seconds(Int64(seconds)) }
+    }
+}
+
+extension SessionSpec: IndexedSpec {
+    static var kind: String { "Session" }
+    static func sessionName(_ spec: SessionSpec, _ status: SessionResourceStatus) -> String? { nil }
+    static func phaseName(_ status: SessionResourceStatus) -> String { status.phase.rawValue }
+    static func isOpen(_ status: SessionResourceStatus) -> Bool { status.phase != .ended }
+    static func expires(_ spec: SessionSpec, _ status: SessionResourceStatus) -> Timestamp? {
+        status.phase == .ended ? status.since + (spec.lifetime ?? Lifetime()).resolved.archiveTTL : nil
     }
 }

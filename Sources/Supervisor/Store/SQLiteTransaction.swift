@@ -2,22 +2,21 @@ import Foundation
 import GRDB
 import SessionModel
 
-/// One read or write of the ``Store``. Used only within the closure that it is given to.
-final class StoreTransaction {
+/// One transaction of the ``SQLiteStore``.
+final class SQLiteTransaction {
     private let database: Database
     private(set) var changes: [Change] = []
 
     init(_ database: Database) { self.database = database }
 
-    /// The newest version of anything.
-    var version: Int64 {
-        get throws { try Int64.fetchOne(database, sql: "SELECT version FROM counter") ?? 0 }
+    var version: String {
+        get throws { "\(try Int64.fetchOne(database, sql: "SELECT version FROM counter") ?? 0)" }
     }
 }
 
 // MARK: - Any resource
 
-extension StoreTransaction {
+extension SQLiteTransaction {
     func get<Document: StoredResource>(_ type: Document.Type, _ name: String) throws -> Document? {
         let statement = try database.cachedStatement(sql: "SELECT document FROM resource WHERE kind = ? AND name = ?")
         return try String.fetchOne(statement, arguments: [Document.kind, name]).map { try JSON.decode(from: $0) }
@@ -27,13 +26,13 @@ extension StoreTransaction {
     @discardableResult
     func insert<Document: StoredResource>(_ document: Document) throws -> Document {
         var document = document
-        document.metadata.resourceVersion = try nextVersion()
+        let version = try nextVersion()
+        document.metadata.resourceVersion = "\(version)"
         let statement = try database.cachedStatement(
             sql: """
                 INSERT INTO resource (kind, name, uid, version, ordinal, session, phase, open, expires, document)
                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """)
-        let version = document.metadata.resourceVersion
         try statement.execute(arguments: [
             Document.kind, document.metadata.name, document.metadata.uid, version, version, document.sessionName,
             document.phaseName, document.isOpen, document.expires?.milliseconds, try JSON.string(document),
@@ -48,16 +47,17 @@ extension StoreTransaction {
     func update<Document: StoredResource>(_ document: Document) throws -> Document {
         var document = document
         let read = document.metadata.resourceVersion
-        document.metadata.resourceVersion = try nextVersion()
+        let version = try nextVersion()
+        document.metadata.resourceVersion = "\(version)"
         let statement = try database.cachedStatement(
             sql: """
                 UPDATE resource SET version = ?, session = ?, phase = ?, open = ?, expires = ?, document = ?
                 WHERE kind = ? AND name = ? AND uid = ? AND version = ?
                 """)
         try statement.execute(arguments: [
-            document.metadata.resourceVersion, document.sessionName, document.phaseName, document.isOpen,
+            version, document.sessionName, document.phaseName, document.isOpen,
             document.expires?.milliseconds, try JSON.string(document), Document.kind, document.metadata.name,
-            document.metadata.uid, read,
+            document.metadata.uid, Int64(read),
         ])
         guard database.changesCount == 1 else {
             throw StoreError.conflict(kind: Document.kind, name: document.metadata.name)
@@ -82,15 +82,14 @@ extension StoreTransaction {
     private func note(_ document: some StoredResource, created: Bool) {
         changes.append(
             Change(
-                kind: type(of: document).kind, name: document.metadata.name, version: document.metadata.resourceVersion,
-                session: document.sessionName, created: created, expires: document.expires != nil))
+                kind: type(of: document).kind, name: document.metadata.name, session: document.sessionName, created: created,
+                expires: document.expires != nil))
     }
 }
 
 // MARK: - Questions
 
-extension StoreTransaction {
-    /// Tasks, the newest first.
+extension SQLiteTransaction {
     func tasks(session: String?, limit: Int) throws -> [TaskResource] {
         let sql = """
             SELECT document FROM resource WHERE kind = 'Task' \(session == nil ? "" : "AND session = ?")
@@ -101,34 +100,29 @@ extension StoreTransaction {
         ).map { try JSON.decode(from: $0) }
     }
 
-    /// The Tasks of a session that have not ended, in the order of their creation: that in which they run.
     func openTasks(session: String) throws -> [TaskResource] {
         let statement = try database.cachedStatement(
             sql: "SELECT document FROM resource WHERE session = ? AND kind = 'Task' AND open ORDER BY ordinal")
         return try String.fetchAll(statement, arguments: [session]).map { try JSON.decode(from: $0) }
     }
 
-    /// Sessions, the newest first.
-    func sessions(limit: Int = 10_000) throws -> [SessionResource] {
+    func sessions(limit: Int) throws -> [SessionResource] {
         try String.fetchAll(
             database, sql: "SELECT document FROM resource WHERE kind = 'Session' ORDER BY ordinal DESC LIMIT ?",
             arguments: [limit]
         ).map { try JSON.decode(from: $0) }
     }
 
-    /// The names of the sessions that have not ended.
     func openSessionNames() throws -> [String] {
         try String.fetchAll(database, sql: "SELECT name FROM resource WHERE kind = 'Session' AND open ORDER BY ordinal")
     }
 
-    /// The names of at most two sessions that begin so.
     func sessionNames(prefix: String) throws -> [String] {
         try String.fetchAll(
             database, sql: "SELECT name FROM resource WHERE kind = 'Session' AND name >= ? AND name < ? ORDER BY name LIMIT 2",
             arguments: [prefix, prefix + "~"])
     }
 
-    /// When the next resource is to be deleted.
     var nextExpiry: Timestamp? {
         get throws {
             try Int64.fetchOne(database, sql: "SELECT MIN(expires) FROM resource WHERE expires IS NOT NULL")
@@ -136,7 +130,6 @@ extension StoreTransaction {
         }
     }
 
-    /// A resource whose time is up.
     func firstExpired(at now: Timestamp) throws -> (kind: String, name: String)? {
         try Row.fetchOne(
             database, sql: "SELECT kind, name FROM resource WHERE expires <= ? ORDER BY expires LIMIT 1",
@@ -144,7 +137,6 @@ extension StoreTransaction {
         ).map { ($0[0], $0[1]) }
     }
 
-    /// How many resources of each kind are in each phase.
     func phaseCounts() throws -> [(kind: String, phase: String, count: Int)] {
         try Row.fetchAll(database, sql: "SELECT kind, phase, COUNT(*) FROM resource GROUP BY kind, phase ORDER BY kind, phase")
             .map { ($0[0], $0[1], $0[2]) }
@@ -153,7 +145,7 @@ extension StoreTransaction {
 
 // MARK: - Idempotency keys
 
-extension StoreTransaction {
+extension SQLiteTransaction {
     func key(_ key: String, at now: Timestamp) throws -> StoredKey? {
         try Row.fetchOne(
             database.cachedStatement(sql: "SELECT digest, task FROM idempotencyKey WHERE key = ? AND expires > ?"),
@@ -171,58 +163,7 @@ extension StoreTransaction {
 
 // MARK: - What the rules ask
 
-extension StoreTransaction: ResourceStore {
+extension SQLiteTransaction: StoreTransaction {
     func session(named name: String) throws -> SessionResource? { try get(SessionResource.self, name) }
     func task(named name: String) throws -> TaskResource? { try get(TaskResource.self, name) }
-}
-
-// MARK: - What is indexed
-
-/// A document and the columns it is found by.
-protocol StoredResource: Codable {
-    static var kind: String { get }
-    var metadata: Metadata { get set }
-    var sessionName: String? { get }
-    var phaseName: String { get }
-    var isOpen: Bool { get }
-    /// When it is to be deleted; nil while that is not known.
-    var expires: Timestamp? { get }
-}
-
-extension Resource: StoredResource where Spec: IndexedSpec, Status == Spec.IndexedStatus {
-    static var kind: String { Spec.kind }
-    var sessionName: String? { Spec.sessionName(spec, status) }
-    var phaseName: String { Spec.phaseName(status) }
-    var isOpen: Bool { Spec.isOpen(status) }
-    var expires: Timestamp? { Spec.expires(spec, status) }
-}
-
-protocol IndexedSpec {
-    associatedtype IndexedStatus
-    static var kind: String { get }
-    static func sessionName(_ spec: Self, _ status: IndexedStatus) -> String?
-    static func phaseName(_ status: IndexedStatus) -> String
-    static func isOpen(_ status: IndexedStatus) -> Bool
-    static func expires(_ spec: Self, _ status: IndexedStatus) -> Timestamp?
-}
-
-extension TaskSpec: IndexedSpec {
-    static var kind: String { "Task" }
-    static func sessionName(_ spec: TaskSpec, _ status: TaskStatus) -> String? { status.session?.name }
-    static func phaseName(_ status: TaskStatus) -> String { status.phase.rawValue }
-    static func isOpen(_ status: TaskStatus) -> Bool { !status.phase.isTerminal }
-    static func expires(_ spec: TaskSpec, _ status: TaskStatus) -> Timestamp? {
-        guard status.phase.isTerminal, let seconds = spec.ttlSecondsAfterFinished else { return nil }
-        return status.completionTime.map { $0 + .seconds(Int64(seconds)) }
-    }
-}
-
-extension SessionSpec: IndexedSpec {
-    static var kind: String { "Session" }
-    static func sessionName(_ spec: SessionSpec, _ status: SessionResourceStatus) -> String? { nil }
-    static func phaseName(_ status: SessionResourceStatus) -> String { status.phase.rawValue }
-    static func isOpen(_ status: SessionResourceStatus) -> Bool { status.phase != .ended }
-    static func expires(_ spec: SessionSpec, _ status: SessionResourceStatus) -> Timestamp? {
-        status.phase == .ended ? status.since + (spec.lifetime ?? Lifetime()).resolved.archiveTTL : nil
-    }
 }

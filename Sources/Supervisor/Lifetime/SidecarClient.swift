@@ -2,9 +2,17 @@ import Curl
 import Foundation
 import SessionModel
 
-/// The sidecar's API over its Unix socket.
+/// The API of one living sidecar.
 struct SidecarClient: Sendable {
-    let socket: String
+    /// Where it is served.
+    enum Endpoint: Sendable, Hashable {
+        case unix(path: String)
+        /// `https://HOST:PORT`, for whoever shows the epoch's token. Only the epoch's own certificate is trusted.
+        case https(url: String, token: String, tls: CurlTLS)
+    }
+    let endpoint: Endpoint
+
+    init(_ endpoint: Endpoint) { self.endpoint = endpoint }
 
     /// The sidecar answered with a problem, or did not answer.
     enum Failure: Error, CustomStringConvertible {
@@ -76,10 +84,8 @@ struct SidecarClient: Sendable {
 
     /// A response that is passed through as it comes: nothing of it is kept, and a slow reader makes the sidecar wait.
     func stream(_ path: String, headers: [(String, String)]) async throws(Failure) -> CurlStreamedResponse {
-        var request = CurlRequest("GET", "http://sidecar\(path)", headers: headers, unixSocket: socket)
-        request.timeout = nil
         do {
-            return try await CurlClient.shared.stream(request)
+            return try await CurlClient.shared.stream(request("GET", path, headers: headers, timeout: nil))
         } catch {
             throw .unreachable(error.message)
         }
@@ -103,13 +109,30 @@ extension SidecarClient {
                 headers.append(("Content-Type", "application/json"))
             }
             return try await CurlClient.shared.execute(
-                CurlRequest(
-                    method, "http://sidecar\(path)", headers: headers, body: bytes, unixSocket: socket, timeout: timeout))
+                request(method, path, headers: headers, body: bytes, timeout: timeout))
         } catch let error as CurlError {
             throw .unreachable(error.message)
         } catch {
             throw .unreachable("\(error)")
         }
+    }
+
+    private func request(
+        _ method: String, _ path: String, headers: [(String, String)], body: [UInt8]? = nil, timeout: Duration?
+    ) -> CurlRequest {
+        var request: CurlRequest
+        switch endpoint {
+        case .unix(let socket):
+            request = CurlRequest(method, "http://sidecar\(path)", headers: headers, body: body, unixSocket: socket)
+        case .https(let url, let token, let tls):
+            request = CurlRequest(
+                method, url + path, headers: headers + [("Authorization", "Bearer \(token)")], body: body)
+            request.tls = tls
+            // A pod is reached within the cluster, never by way of the proxy to the world outside.
+            request.proxy = ""
+        }
+        request.timeout = timeout
+        return request
     }
 
     private func checked(_ response: CurlResponse) throws(Failure) -> CurlResponse {

@@ -1,0 +1,59 @@
+import SessionModel
+
+/// Runs the sidecars of sessions: processes on one machine, pods in a cluster.
+protocol Runtime: Sendable {
+    /// Starts an epoch. The caller has stored the epoch, and knows that the one before has ended.
+    func start(_ session: SessionResource, epoch: UInt32) async throws -> any Incarnation
+
+    /// Looks for an epoch's sidecar after a restart of the supervisor.
+    func find(_ session: SessionResource, epoch: UInt32) async throws -> FoundIncarnation
+
+    /// Where the transcript of a session without a living sidecar can be read; nil when it has none.
+    func transcript(of session: SessionResource) async throws -> TranscriptSource?
+
+    /// Takes what an ended session has left out of the way of another one of its name. Called in the write that deletes the
+    /// session, so no other can be using it.
+    /// - Returns: what removes it for good; nil when there is nothing to remove.
+    func discard(_ session: SessionResource) throws -> (@Sendable () async throws -> Void)?
+
+    /// Removes what was kept of sessions whose names others have taken, when its time is up.
+    func removeOldArchives(at now: Timestamp) async
+}
+
+enum FoundIncarnation: Sendable {
+    case alive(any Incarnation)
+    /// It was started once, and has ended.
+    case ended
+    case neverStarted
+    /// Nobody can tell: its node does not answer.
+    case unknown(String)
+}
+
+enum TranscriptSource: Sendable {
+    /// A state directory of this machine.
+    case files(state: String)
+}
+
+/// One living epoch of a session: its process or its pod, started by this supervisor or found again after a restart.
+protocol Incarnation: Sendable {
+    var epoch: UInt32 { get }
+    /// Of the sidecar, on one machine.
+    var pid: Int32? { get }
+    /// Its API; nil while it has no address.
+    var client: SidecarClient? { get }
+    /// What becomes of it, for one reader. The last is ``IncarnationNews/ended(_:)``.
+    var news: AsyncStream<IncarnationNews> { get }
+    /// The end of its log; empty when there is none.
+    func log() async -> String
+    /// SIGTERM now, and SIGKILL after `grace` if it is still there.
+    func stop(grace: TimeSpan) async
+}
+
+enum IncarnationNews: Sendable, Hashable {
+    /// ``Incarnation/client`` is there.
+    case addressed
+    /// Nobody can tell whether it runs.
+    case unknown(String)
+    /// How it ended, as a clause.
+    case ended(String)
+}
