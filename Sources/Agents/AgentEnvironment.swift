@@ -15,17 +15,21 @@ public struct AgentEnvironment: Sendable {
 
     private let variables: [String: String]
     private let credentials: [String: String]
+    /// The file with the forge's token, if the agent is to have it.
+    private let token: String?
     private let learn: @Sendable ([String]) -> Void
 
     /// - Parameters:
-    ///   - base: what every process of the session gets; the description's own variables go before it.
+    ///   - base: what every process of the session gets; the description's own variables go before it. A token of the forge in it,
+    ///     such as a user has in their shell, is none of the agent's.
     ///   - learn: told the values of the credentials before any process gets them, so that they are redacted.
     public init(
         _ base: [String: String], for description: AgentDescription,
         learn: @escaping @Sendable ([String]) -> Void = { _ in }
     ) {
-        variables = base.merging(description.env ?? [:]) { $1 }
+        variables = base.filter { !AgentCredentials.forgeVariables.contains($0.key) }.merging(description.env ?? [:]) { $1 }
         credentials = description.credentials?.env ?? [:]
+        token = description.credentials.flatMap { $0.expose == .token ? $0.token : nil }
         self.learn = learn
     }
 
@@ -38,9 +42,14 @@ public struct AgentEnvironment: Sendable {
         var values: [String] = []
         defer { learn(values) }
         for (name, path) in credentials.sorted(by: { $0.key < $1.key }) {
-            let value = try Self.value(of: name, path)
+            let value = try Self.value(of: name, path, field: "env")
             values.append(value)
             environment[name] = value
+        }
+        if let token {
+            let value = try Self.value(of: "token", token, field: "token")
+            values.append(value)
+            environment.merge(ForgeToken.variables(value, in: environment)) { $1 }
         }
         return environment
     }
@@ -64,11 +73,11 @@ public struct AgentEnvironment: Sendable {
         }
     }
 
-    private static func value(of name: String, _ path: String) throws(MissingCredential) -> String {
+    private static func value(of name: String, _ path: String, field: String) throws(MissingCredential) -> String {
         func failure(_ why: String) -> MissingCredential {
             MissingCredential(
                 message:
-                    "the credential \(name) cannot be read from \(path): \(why). Put the value there, or name another file in the worker's credentials.env; the next turn reads it again"
+                    "the credential \(name) cannot be read from \(path): \(why). Put the value there, or name another file in the worker's credentials.\(field); the next turn reads it again"
             )
         }
         var status = stat()

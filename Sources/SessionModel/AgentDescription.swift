@@ -73,18 +73,21 @@ public struct AgentDescription: Sendable, Hashable, Codable {
     public var mistake: String? {
         if arguments.first?.isEmpty ?? true { return "agent.command is empty: name the program to run" }
         if let startTimeout, startTimeout <= .zero { return "agent.startTimeout must be more than zero" }
-        let variables = [("env", env), ("credentials.env", credentials?.env)]
-        for (field, names) in variables {
-            for name in (names ?? [:]).keys.sorted() where name.isEmpty || name.contains("=") || name.contains("\0") {
-                return "agent.\(field) has a variable named “\(name)”"
+        for (field, names) in [("env", env), ("credentials.env", credentials?.env)] {
+            for name in (names ?? [:]).keys.sorted() {
+                if name.isEmpty || name.contains("=") || name.contains("\0") {
+                    return "agent.\(field) has a variable named “\(name)”"
+                }
+                if AgentCredentials.forgeVariables.contains(name) {
+                    return
+                        "agent.\(field) has \(name): an agent gets the forge's token by credentials.token and credentials.expose: Token only, so that its session shows it"
+                }
             }
         }
-        for (name, path) in (credentials?.env ?? [:]).sorted(by: { $0.key < $1.key }) {
-            if !path.hasPrefix("/") || path.contains("\0") {
-                return "agent.credentials.env.\(name) must be the absolute path of a file that holds the value"
-            }
-            if env?[name] != nil { return "agent.env and agent.credentials.env both have \(name): choose one" }
+        for name in (credentials?.env ?? [:]).keys.sorted() where env?[name] != nil {
+            return "agent.env and agent.credentials.env both have \(name): choose one"
         }
+        if let mistake = credentials?.mistake { return mistake }
         for (name, server) in (mcpServers ?? [:]).sorted(by: { $0.key < $1.key }) {
             if (server.command == nil) == (server.url == nil) {
                 return "agent.mcpServers.\(name) must have either a command or a url"
@@ -92,15 +95,6 @@ public struct AgentDescription: Sendable, Hashable, Codable {
         }
         return driverMistake
     }
-}
-
-/// The secrets of an agent: files that the sidecar reads whenever the agent starts, so that a rotated one is taken up then.
-/// Their values reach the agent's environment only; in the transcript and in logs they are replaced.
-public struct AgentCredentials: Sendable, Hashable, Codable {
-    /// The name of an environment variable → the absolute path of the file that holds its value.
-    public var env: [String: String]?
-
-    public init(env: [String: String]? = nil) { self.env = env }
 }
 
 /// A server of the Model Context Protocol that the agent is to use: a program it starts, or a URL.

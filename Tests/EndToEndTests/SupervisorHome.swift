@@ -99,6 +99,8 @@ final class SupervisorHome: Sendable {
             environment: [
                 "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": path + "/home", "XDG_RUNTIME_DIR": path + "/run",
                 "GIT_CONFIG_NOSYSTEM": "1", "END_TO_END_TEST": path,
+                // As a user has it in their shell. No agent gets it.
+                "GITHUB_TOKEN": "ghp_of-the-users-shell",
             ], directory: path)
         spawn.grouping = .group
         spawn.descriptors = [nil, log, log]

@@ -122,6 +122,8 @@ struct DefinitionTests {
                 ([:], "spec.prompt"), (["prompt": "p", "scope": ["kind": "PullRequest"]], "need a repository"),
                 (["prompt": "p", "turn": ["whenBusy": "Supersede"]], "needs a supersedeKey"),
                 (["prompt": "p", "turn": ["timeout": "soon"]], "spec.turn.timeout"), (["prompt": ""], "spec.prompt"),
+                (["prompt": "p", "worker": ["driver": "codex", "env": ["GH_TOKEN": "x"]]], "expose: Token only"),
+                (["prompt": "p", "worker": ["driver": "codex", "credentials": ["token": "/t"]]], "needs expose: Token"),
             ]
             for (spec, words) in wrong {
                 let error = await failure { try await tasks.create(task("wrong", spec)) }

@@ -122,14 +122,31 @@ extension CustomResources {
             path + ".command[]": FieldRules(most: 8192),
             path + ".env": FieldRules(
                 description:
-                    "Added to the agent's environment. Everyone who may read the object reads it: secrets go into credentials."
-            ),
+                    "Added to the agent's environment. Everyone who may read the object reads it: secrets go into credentials.",
+                validations: [noForgeToken]),
             path + ".env.*": FieldRules(most: 8192),
+            path + ".credentials": FieldRules(
+                description: "The agent's secrets: files that are read whenever it starts.",
+                validations: [
+                    (
+                        "has(self.token) == has(self.expose)",
+                        "credentials.token is the file of the forge's token and needs expose: Token, by which the agent gets it"
+                    )
+                ]),
+            path + ".credentials.env": FieldRules(
+                description: "The names of variables and the files that hold their values.", validations: [noForgeToken]),
+            path + ".credentials.expose": FieldRules(
+                description: "Token gives the agent the forge's token itself, past the git gateway; the Session shows it."),
             path + ".systemPrompt": FieldRules(description: "Added to the agent's own instructions.", most: 64 << 10),
             path + ".mcpServers.*": FieldRules(
                 validations: [("has(self.command) != has(self.url)", "an MCP server has either a command or a url")]),
         ]
     }
+
+    private static let noForgeToken = (
+        rule: "!(" + AgentCredentials.forgeVariables.map { "'\($0)' in self" }.joined(separator: " || ") + ")",
+        message: "an agent gets the forge's token by credentials.token and expose: Token only, so that its session shows it"
+    )
 
     private static func workspaceState(_ path: String) -> [String: FieldRules] {
         [path + ".dirtyFiles": FieldRules(description: "At most 100 of them.", most: 100)]

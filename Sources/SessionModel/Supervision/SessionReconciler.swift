@@ -497,6 +497,13 @@ extension SessionReconciler {
         var facts: [(type: String, status: Condition.Status, reason: String, message: String)] = [
             ("Ready", machine.phase == .ready ? .true : .false, machine.phase.rawValue, machine.message ?? "")
         ]
+        if session.spec.worker.credentials?.expose == .token {
+            facts.append(
+                (
+                    "TokenExposed", .true, "AskedFor",
+                    "its agent holds the forge's token (credentials.expose: Token) and can do on the forge whatever that token may; to take it away, end this session and let a Task whose worker does not ask for it make the next one"
+                ))
+        }
         if let lost = machine.nodeLost(at: now) { facts.append(("NodeLost", .true, "NodeLost", lost)) }
         if machine.phase == .ended || machine.phase == .failed, let work = session.status.workspace?.unsaved {
             facts.append(("WorkLeft", .true, "NotPushed", work))
