@@ -153,7 +153,7 @@ let package = Package(
         .testTarget(
             name: "KubernetesTests",
             dependencies: ["Kubernetes", "KubernetesDouble", "TLSServer", "SessionModel", "Curl", "Support", yams, nioLocks],
-            exclude: ["Fixtures"], swiftSettings: settings),
+            exclude: ["Fixtures", "Schemas", "Pods/Golden"], swiftSettings: settings),
         tests(
             "Supervisor",
             ["Supervisor", "SessionModel", "Curl", "HTTPServing", "Processes", hummingbird, httpTypes, nioLocks, logging]),

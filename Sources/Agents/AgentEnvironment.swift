@@ -15,6 +15,8 @@ public struct AgentEnvironment: Sendable {
 
     private let variables: [String: String]
     private let credentials: [String: String]
+    /// Every file in it is a credential.
+    private let directory: String?
     /// The file with the forge's token, if the agent is to have it.
     private let token: String?
     private let learn: @Sendable ([String]) -> Void
@@ -29,6 +31,7 @@ public struct AgentEnvironment: Sendable {
     ) {
         variables = base.filter { !AgentCredentials.forgeVariables.contains($0.key) }.merging(description.env ?? [:]) { $1 }
         credentials = description.credentials?.env ?? [:]
+        directory = description.credentials?.directory
         token = description.credentials.flatMap { $0.expose == .token ? $0.token : nil }
         self.learn = learn
     }
@@ -41,6 +44,8 @@ public struct AgentEnvironment: Sendable {
         var environment = variables
         var values: [String] = []
         defer { learn(values) }
+        var credentials = credentials
+        if let directory { credentials.merge(try files(in: directory)) { own, _ in own } }
         for (name, path) in credentials.sorted(by: { $0.key < $1.key }) {
             let value = try Self.value(of: name, path, field: "env")
             values.append(value)
@@ -71,6 +76,35 @@ public struct AgentEnvironment: Sendable {
         } catch {
             throw .notStarted(error)
         }
+    }
+
+    /// The variables that the files of a directory are. What cannot be a variable's name is left alone, and so is what Kubernetes
+    /// keeps beside the keys of a Secret (`..data`).
+    private func files(in directory: String) throws(MissingCredential) -> [String: String] {
+        guard let stream = opendir(directory) else {
+            throw MissingCredential(
+                message:
+                    "the credentials in \(directory) cannot be read: \(String(cString: strerror(errno))). Put a file there for each variable; the next turn reads them again"
+            )
+        }
+        defer { closedir(stream) }
+        var files: [String: String] = [:]
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            guard let first = name.utf8.first, !(48...57).contains(first),
+                name.utf8.allSatisfy({ $0 == 95 || (48...57).contains($0) || (65...90).contains($0 & ~32) })
+            else { continue }
+            if AgentCredentials.forgeVariables.contains(name) {
+                // With `expose: Token` it comes by itself.
+                if token != nil { continue }
+                throw MissingCredential(
+                    message:
+                        "the worker's credentials have \(name): an agent gets the forge's token by credentials.expose: Token only, so that its session shows it. Say that, or take it out"
+                )
+            }
+            files[name] = "\(directory)/\(name)"
+        }
+        return files
     }
 
     private static func value(of name: String, _ path: String, field: String) throws(MissingCredential) -> String {

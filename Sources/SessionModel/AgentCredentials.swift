@@ -14,12 +14,21 @@ public struct AgentCredentials: Sendable, Hashable, Codable {
 
     /// The name of an environment variable → the absolute path of the file that holds its value.
     public var env: [String: String]?
+    /// The absolute path of a directory in which every file is such a variable: its name, and the value in it.
+    public var directory: String?
+    /// A Secret in which every key is such a variable: what a pod has instead of files.
+    public var secretRef: SecretReference?
     /// The absolute path of the file that holds the forge's token, for ``Exposure/token``.
     public var token: String?
     public var expose: Exposure?
 
-    public init(env: [String: String]? = nil, token: String? = nil, expose: Exposure? = nil) {
+    public init(
+        env: [String: String]? = nil, directory: String? = nil, secretRef: SecretReference? = nil, token: String? = nil,
+        expose: Exposure? = nil
+    ) {
         self.env = env
+        self.directory = directory
+        self.secretRef = secretRef
         self.token = token
         self.expose = expose
     }
@@ -32,10 +41,13 @@ public struct AgentCredentials: Sendable, Hashable, Codable {
         for (name, path) in (env ?? [:]).sorted(by: { $0.key < $1.key }) where !Self.isFile(path) {
             return "agent.credentials.env.\(name) must be the absolute path of a file that holds the value"
         }
+        if let directory, !Self.isFile(directory) {
+            return "agent.credentials.directory must be the absolute path of a directory"
+        }
         switch (token, expose) {
         case (let path?, .token?) where !Self.isFile(path):
             return "agent.credentials.token must be the absolute path of a file that holds the forge's token"
-        case (nil, .token?):
+        case (nil, .token?) where secretRef == nil:
             return "agent.credentials.expose is Token, and agent.credentials.token does not name the file that holds it"
         case (_?, nil):
             return

@@ -47,6 +47,15 @@ public struct AgentDescription: Sendable, Hashable, Codable {
     /// How long the agent may take to start and to open its conversation. Default 2m.
     public var startTimeout: TimeSpan?
 
+    /// The agent's container image; its user is 61100. Default: the supervisor's.
+    public var image: String?
+    /// A partial PodTemplateSpec that is merged onto the session's pod as `kubectl patch --type strategic` would.
+    public var podTemplate: JSONValue?
+    /// Default `PersistentVolumeClaim` for a pull request or an issue, `EmptyDir` for a commit.
+    public var storage: SessionStorage?
+    /// A partial PersistentVolumeClaimSpec: the size, the class.
+    public var volumeClaimTemplate: JSONValue?
+
     public init(
         driver: Driver, command: [String]? = nil, invocation: Invocation? = nil, env: [String: String]? = nil,
         credentials: AgentCredentials? = nil,
@@ -73,6 +82,7 @@ public struct AgentDescription: Sendable, Hashable, Codable {
     public var mistake: String? {
         if arguments.first?.isEmpty ?? true { return "agent.command is empty: name the program to run" }
         if let startTimeout, startTimeout <= .zero { return "agent.startTimeout must be more than zero" }
+        if let podMistake { return podMistake }
         for (field, names) in [("env", env), ("credentials.env", credentials?.env)] {
             for name in (names ?? [:]).keys.sorted() {
                 if name.isEmpty || name.contains("=") || name.contains("\0") {

@@ -49,12 +49,15 @@ import Testing
 
     @Test func mistakesAreNamed() async throws {
         let server = try await Server()
+        var inPod = AgentDescription(driver: .acp, command: ["x"])
+        inPod.image = "x"
         let mistakes: [(TaskSpec, String)] = [
             (TaskSpec(prompt: ""), "prompt is empty"),
             (TaskSpec(prompt: "x", scope: ScopeSpec(kind: .pullRequest, number: 1)), "scope.repository is missing"),
             (TaskSpec(prompt: "x", scope: ScopeSpec(kind: .issue, repository: "a/b")), "scope.number is missing"),
             (TaskSpec(prompt: "x", workspace: WorkspaceSpec(repository: "-x")), "workspace.repository"),
             (TaskSpec(prompt: "x", worker: AgentDescription(driver: .acp, command: [])), "agent.command is empty"),
+            (TaskSpec(prompt: "x", worker: inPod), "worker.image is for a supervisor in Kubernetes"),
         ]
         for (spec, words) in mistakes {
             let answer = try await server.send("POST", "/v1/tasks", spec)

@@ -129,14 +129,32 @@ extension CustomResources {
                 description: "The agent's secrets: files that are read whenever it starts.",
                 validations: [
                     (
-                        "has(self.token) == has(self.expose)",
-                        "credentials.token is the file of the forge's token and needs expose: Token, by which the agent gets it"
+                        "has(self.expose) ? has(self.token) || has(self.secretRef) : !has(self.token)",
+                        "the agent gets the forge's token by expose: Token, and credentials.token or the key GITHUB_TOKEN of credentials.secretRef has it"
                     )
                 ]),
             path + ".credentials.env": FieldRules(
                 description: "The names of variables and the files that hold their values.", validations: [noForgeToken]),
             path + ".credentials.expose": FieldRules(
                 description: "Token gives the agent the forge's token itself, past the git gateway; the Session shows it."),
+            path + ".image": FieldRules(
+                description: "The agent's container image; it runs as user 61100. Default: the supervisor's.", minLength: 1,
+                most: 1024),
+            path + ".podTemplate": FieldRules(
+                description:
+                    "A partial PodTemplateSpec, merged onto the session's pod as kubectl patch --type strategic does: resources, node placement, more containers and volumes."
+            ),
+            path + ".storage": FieldRules(
+                description:
+                    "Where journal and working directory are. Default: PersistentVolumeClaim for a pull request or an issue, EmptyDir for a commit."
+            ),
+            path + ".volumeClaimTemplate": FieldRules(
+                description: "A partial PersistentVolumeClaimSpec, merged onto the session's: its size, its class."),
+            path + ".credentials.secretRef.name": FieldRules(
+                description: "A Secret of this namespace: each key is a variable of the agent's environment.", minLength: 1,
+                most: 253),
+            path + ".credentials.directory": FieldRules(
+                description: "On one machine: a directory in which each file is a variable of the agent's environment."),
             path + ".systemPrompt": FieldRules(description: "Added to the agent's own instructions.", most: 64 << 10),
             path + ".mcpServers.*": FieldRules(
                 validations: [("has(self.command) != has(self.url)", "an MCP server has either a command or a url")]),

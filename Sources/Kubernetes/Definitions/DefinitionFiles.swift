@@ -11,12 +11,19 @@ extension CustomResources {
     /// The definitions as YAML, with a line that says where they are from.
     public static func files() throws -> [File] {
         try definitions().map { definition in
-            let json = try JSON.decode(JSONValue.self, from: JSON.encode(definition))
-            let text = try Yams.dump(object: json.plain, width: -1, allowUnicode: true, sortKeys: true)
+            let text = try YAMLText.of(definition)
             return File(
                 name: "\(definition.metadata.name ?? "").yaml",
                 text: "# Made by `holdfast-supervisor crds` from the types in Sources/SessionModel. Do not edit.\n" + text)
         }
+    }
+}
+
+/// Objects as people read them.
+enum YAMLText {
+    static func of(_ value: some Encodable) throws -> String {
+        let json = try JSON.decode(JSONValue.self, from: JSON.encode(value))
+        return try Yams.dump(object: json.plain, width: -1, allowUnicode: true, sortKeys: true)
     }
 }
 

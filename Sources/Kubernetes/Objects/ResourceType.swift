@@ -47,6 +47,8 @@ extension ResourceType {
     public static let configMaps = ResourceType(group: "", version: "v1", plural: "configmaps", kind: "ConfigMap")
     public static let volumeClaims = ResourceType(
         group: "", version: "v1", plural: "persistentvolumeclaims", kind: "PersistentVolumeClaim")
+    public static let networkPolicies = ResourceType(
+        group: "networking.k8s.io", version: "v1", plural: "networkpolicies", kind: "NetworkPolicy")
     public static let leases = ResourceType(group: "coordination.k8s.io", version: "v1", plural: "leases", kind: "Lease")
     public static let events = ResourceType(group: "events.k8s.io", version: "v1", plural: "events", kind: "Event")
     public static let definitions = ResourceType(

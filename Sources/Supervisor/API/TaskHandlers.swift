@@ -25,6 +25,12 @@ extension SupervisorAPI {
             spec.worker = try agents.named(name)
             text.append(contentsOf: "?agent=\(name)".utf8)
         }
+        if let field = spec.worker?.podField {
+            throw Problem(
+                .invalidRequest,
+                "worker.\(field) is for a supervisor in Kubernetes: on one machine the agent is a process of this user. Leave it out."
+            )
+        }
         let request = TaskRouting.Request(
             spec: spec, fallback: agents.fallback, digest: Identity.digest(text), name: Identity.taskName(), uid: Identity.uid(),
             sessionUID: Identity.uid())

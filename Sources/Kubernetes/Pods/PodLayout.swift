@@ -1,0 +1,50 @@
+/// Where things are in a session's pod.
+enum PodLayout {
+    /// The agent's user and group, those of Kelos' images. The volumes belong to the group.
+    static let agentUser: Int64 = 61100
+    /// The sidecar's user: another one, so that the agent cannot signal it, trace it or write its files.
+    static let sidecarUser: Int64 = 65532
+
+    static let port: Int64 = 7443
+    static let portName = "sidecar"
+
+    static let state = "/var/lib/holdfast/state"
+    static let workspaceVolume = "/workspace"
+    /// As in Kelos: images may rely on it.
+    static let workspace = "/workspace/repo"
+    /// Only the sidecar's: its own API for probes and `kubectl exec`.
+    static let run = "/run/holdfast"
+    /// Shared with the agent's container. The sidecar makes a directory of its own in it.
+    static let host = "/run/holdfast-host"
+    static let link = "/run/holdfast-host/link"
+    /// The files of the epoch's Secret.
+    static let epoch = "/etc/holdfast/epoch"
+    static let credentials = "/etc/holdfast/credentials"
+    static let tools = "/holdfast"
+    /// In the sidecar's image.
+    static let program = "/holdfast-sidecar"
+}
+
+/// The names of a session pod's volumes.
+enum PodVolume {
+    static let session = "session"
+    static let epoch = "epoch"
+    static let credentials = "credentials"
+    static let run = "run"
+    static let host = "host"
+    static let tools = "tools"
+    static let all = [session, epoch, credentials, run, host, tools]
+}
+
+/// The labels and annotations of what is made for sessions.
+public enum PodLabels {
+    /// The Session's name.
+    public static let session = "holdfast.dev/session"
+    public static let epoch = "holdfast.dev/epoch"
+    /// `session` on the pods of sessions; network policies select by it.
+    public static let component = "holdfast.dev/component"
+    /// An annotation: the session's key as people write it.
+    public static let key = "holdfast.dev/key"
+    /// An annotation: `false` keeps the cluster's autoscaler from taking a node away under a session that is at work.
+    public static let safeToEvict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+}

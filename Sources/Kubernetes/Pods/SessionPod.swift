@@ -1,0 +1,126 @@
+public import SessionModel
+
+/// What one epoch of a session is made of in a cluster: a pod, its Secret, and the session's volume claim. Pure.
+///
+/// ```swift
+/// let manifest = SessionPod(session, epoch: 2, namespace: "team-a", settings: settings)
+/// let pod = try await client.objects(.pods, in: "team-a").create(manifest.pod())
+/// ```
+/// The names follow from the Session and the epoch, so that two supervisors that make the same collide instead of making two.
+public struct SessionPod: Sendable {
+    /// What the supervisor adds to every pod.
+    public struct Settings: Sendable, Hashable {
+        public var sidecarImage: String
+        /// For workers that name none.
+        public var agentImage: String?
+        /// Secrets for pulling images, in the session's namespace.
+        public var pullSecrets: [String]
+
+        public init(sidecarImage: String, agentImage: String? = nil, pullSecrets: [String] = []) {
+            self.sidecarImage = sidecarImage
+            self.agentImage = agentImage
+            self.pullSecrets = pullSecrets
+        }
+    }
+
+    public let session: SessionResource
+    public let epoch: UInt32
+    public let namespace: String
+    public let settings: Settings
+    let lifetime: Lifetime.Resolved
+
+    public init(_ session: SessionResource, epoch: UInt32, namespace: String, settings: Settings) {
+        self.session = session
+        self.epoch = epoch
+        self.namespace = namespace
+        self.settings = settings
+        lifetime = (session.spec.lifetime ?? Lifetime()).resolved
+    }
+
+    /// The port of the sidecar's API, over TLS.
+    public static let port = Int(PodLayout.port)
+
+    /// The pod's name and its Secret's.
+    public var name: String { Self.name(session: session.metadata.name, epoch: epoch) }
+
+    public static func name(session: String, epoch: UInt32) -> String { "\(session)-\(epoch)" }
+
+    /// What the sidecar's certificate is for: no other pod that gets this one's address can pass for it.
+    public var serverName: String { "\(name).sidecar.holdfast" }
+
+    public var storage: SessionStorage {
+        session.spec.worker.storage
+            ?? (session.spec.worker.volumeClaimTemplate != nil || session.spec.key.kind != .commit
+                ? .persistentVolumeClaim : .emptyDir)
+    }
+
+    /// The session's volume claim; nil when it has none.
+    public var claimName: String? { storage == .persistentVolumeClaim ? session.metadata.name : nil }
+
+    /// - Throws: ``PodTemplateError`` when the worker's `podTemplate` cannot be merged or would change what a session relies on.
+    public func pod() throws(PodTemplateError) -> GenericObject {
+        var template: JSONValue = [
+            "metadata": ["labels": .object(labels.mapValues { .string($0) }), "annotations": .object(annotations)],
+            "spec": try spec(),
+        ]
+        if let patch = session.spec.worker.podTemplate {
+            let merged = try StrategicMerge.merge(patch, onto: template, at: "podTemplate")
+            try PodInvariants(pod: self, base: template).check(merged)
+            template = merged
+        }
+        return GenericObject(
+            .pods,
+            metadata: ObjectMeta(
+                name: name, namespace: namespace, labels: template["metadata"]?["labels"]?.texts,
+                annotations: template["metadata"]?["annotations"]?.texts, ownerReferences: [owner]),
+            members: ["spec": template["spec"] ?? [:]])
+    }
+
+    /// - Throws: ``PodTemplateError`` for a `volumeClaimTemplate` that is none.
+    public func claim() throws(PodTemplateError) -> GenericObject? {
+        guard let claimName else { return nil }
+        var spec: JSONValue = ["accessModes": ["ReadWriteOncePod"], "resources": ["requests": ["storage": "10Gi"]]]
+        if let template = session.spec.worker.volumeClaimTemplate {
+            spec = try StrategicMerge.merge(template, onto: spec, at: "volumeClaimTemplate")
+            if spec["volumeMode"] == "Block" {
+                throw PodTemplateError("volumeClaimTemplate.volumeMode is Block, and a session needs a file system")
+            }
+        }
+        var labels = labels
+        labels[PodLabels.epoch] = nil
+        return GenericObject(
+            .volumeClaims,
+            metadata: ObjectMeta(
+                name: claimName, namespace: namespace, labels: labels,
+                annotations: [PodLabels.key: session.spec.key.description], ownerReferences: [owner]),
+            members: ["spec": spec])
+    }
+
+    private var labels: [String: String] {
+        [
+            "app.kubernetes.io/name": "holdfast-session", "app.kubernetes.io/managed-by": "holdfast",
+            PodLabels.component: "session", PodLabels.session: session.metadata.name, PodLabels.epoch: "\(epoch)",
+        ]
+    }
+
+    private var annotations: [String: JSONValue] {
+        [
+            PodLabels.key: .string(session.spec.key.description), PodLabels.safeToEvict: "false",
+            "kubectl.kubernetes.io/default-container": "agent",
+        ]
+    }
+
+    private var owner: OwnerReference {
+        OwnerReference(
+            apiVersion: ResourceType.sessions.apiVersion, kind: ResourceType.sessions.kind, name: session.metadata.name,
+            uid: session.metadata.uid, controller: true, blockOwnerDeletion: true)
+    }
+}
+
+extension JSONValue {
+    /// The texts of an object's members; nil when it has none.
+    fileprivate var texts: [String: String]? {
+        let texts = object?.compactMapValues(\.string) ?? [:]
+        return texts.isEmpty ? nil : texts
+    }
+}
