@@ -156,7 +156,10 @@ let package = Package(
             exclude: ["Fixtures", "Schemas", "Pods/Golden"], swiftSettings: settings),
         tests(
             "Supervisor",
-            ["Supervisor", "SessionModel", "Curl", "HTTPServing", "Processes", hummingbird, httpTypes, nioLocks, logging]),
+            [
+                "Supervisor", "SessionModel", "Curl", "HTTPServing", "Processes", "Kubernetes", "KubernetesDouble", "TLSServer",
+                hummingbird, httpTypes, nioLocks, logging,
+            ]),
         tests("Holdfast", ["Holdfast", "Rendering", "SessionModel", "Curl", arguments, nioLocks]),
         tests("DemoAgent", ["DemoAgent", "SessionModel"]),
         tests("EndToEnd", ["SessionModel", "Curl", "Journal", "Processes", nioLocks]),

@@ -199,6 +199,8 @@ public struct TaskStatus: Sendable, Hashable, Codable {
     public var attempts: Int?
     /// 1 for the next to run in its session.
     public var position: Int?
+    /// In a cluster: which of all Tasks it was, when it came to its session. The Tasks of a session run in this order.
+    public var ordinal: Int64?
     public var results: TurnResults?
 
     public init(phase: TaskPhase = .pending) { self.phase = phase }

@@ -201,8 +201,8 @@ public struct InvalidSessionKey: Error, CustomStringConvertible {
 }
 
 /// Base 32 of RFC 4648 in lower case and without padding: five bits a character, fit for DNS labels.
-enum Base32 {
-    static func encode(_ bytes: some Sequence<UInt8>) -> String {
+public enum Base32 {
+    public static func encode(_ bytes: some Sequence<UInt8>) -> String {
         let alphabet = Array("abcdefghijklmnopqrstuvwxyz234567".utf8)
         var text: [UInt8] = []
         var buffer: UInt32 = 0

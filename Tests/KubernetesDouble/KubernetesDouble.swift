@@ -83,6 +83,7 @@ public final class KubernetesDouble: Sendable {
     }
 
     public func inject(_ fault: Fault) { state.withLockedValue { $0.faults.append(fault) } }
+    public func clearFaults() { state.withLockedValue { $0.faults = [] } }
     public var openFaults: Int { state.withLockedValue { $0.faults.count } }
     public func setTokens(_ tokens: Set<String>?) { state.withLockedValue { $0.options.tokens = tokens } }
     /// All requests so far, in order.

@@ -21,6 +21,9 @@ public final class KubernetesClient: Sendable {
         public var timeout = Duration.seconds(30)
         /// One answer, bytes.
         public var maxBody = 64 << 20
+        /// Share a connection among requests where the server offers it. Off, because libcurl 7.88 was seen to leave a request without
+        /// an answer until its time-out when a stream before it on the connection had been cancelled or cut off.
+        public var http2 = false
         public init() {}
     }
 
@@ -213,6 +216,7 @@ public final class KubernetesClient: Sendable {
         request.tls.certificate = ticket.certificate
         request.tls.key = ticket.key
         request.proxy = configuration.proxy
+        request.http2 = options.http2
         return request
     }
 

@@ -1,5 +1,8 @@
-/// What the rules for Tasks and Sessions ask of a store. One value of it is one transaction: what is written through it is kept
-/// together or not at all.
+/// What the rules for Tasks and Sessions ask of a store. One value of it is one transaction.
+///
+/// On one machine, what is written through it is kept together or not at all. An API server keeps one object at a time: there the
+/// writes are made one after the other, in their order, and whoever makes them may die between two. So each rule writes in an
+/// order in which that does no harm, and does again what is not done yet when it is run again.
 public protocol ResourceStore {
     func session(named name: String) throws -> SessionResource?
     func task(named name: String) throws -> TaskResource?

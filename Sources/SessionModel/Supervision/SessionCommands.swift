@@ -5,6 +5,7 @@ public enum SessionCommands {
         guard var session = try store.session(named: name) else { throw missing("Session", name) }
         guard session.status.phase != .ended, session.spec.end != true else { return session }
         session.spec.end = true
+        // The Tasks first: one that was left waiting would go to a new session.
         for var task in try store.openTasks(session: name) where task.status.sentTo == nil {
             task.status.end(.failed, .sessionEnded, "the session was ended by a user before this Task could run", at: now)
             try store.update(task)

@@ -140,15 +140,35 @@ extension SessionReconciler {
         /// The session has failed or ended with it, and its open Tasks are settled in the same transaction.
         public var settles: Bool
 
+        public init(
+            name: String, uid: String, status: SessionResourceStatus, expecting: SessionResourceStatus, settles: Bool
+        ) {
+            self.name = name
+            self.uid = uid
+            self.status = status
+            self.expecting = expecting
+            self.settles = settles
+        }
+
         /// - Parameter newUID: for the session that Tasks may go to which the ended one has not seen.
         /// - Returns: the stored session; nil when another session or another supervisor has taken its place.
         public func perform(at now: Timestamp, newUID: String, in store: some ResourceStore) throws -> SessionResource? {
-            guard var session = try store.session(named: name), session.metadata.uid == uid, session.status == expecting else {
-                return nil
+            guard var session = try store.session(named: name), session.metadata.uid == uid,
+                // The latter is this very write, that got no further.
+                session.status == expecting || session.status == status
+            else { return nil }
+            // A failed session can be tried again, so nobody would settle its Tasks for it later: they go first. An ended one has
+            // to be seen to have ended before its Tasks go to another, and whoever finds an open Task of it goes on (`route`).
+            if settles, status.phase == .failed { try settle(session, at: now, newUID: newUID, in: store) }
+            if session.status != status {
+                session.status = status
+                session = try store.update(session)
             }
-            session.status = status
-            session = try store.update(session)
-            guard settles else { return session }
+            if settles, status.phase == .ended { try settle(session, at: now, newUID: newUID, in: store) }
+            return session
+        }
+
+        private func settle(_ session: SessionResource, at now: Timestamp, newUID: String, in store: some ResourceStore) throws {
             let why = status.message ?? status.phase.rawValue
             for var task in try store.openTasks(session: name) {
                 if task.status.settle(session: status.phase, why: why, at: now) {
@@ -158,7 +178,6 @@ extension SessionReconciler {
                 }
                 try store.update(task)
             }
-            return session
         }
     }
 

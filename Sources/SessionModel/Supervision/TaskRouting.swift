@@ -1,5 +1,4 @@
-/// How Tasks come to their sessions. Runs within a transaction of the store, so that a Task, its key and its session are made
-/// together or not at all, and two Tasks for one new scope make one session.
+/// How Tasks come to their sessions. Runs within a transaction of the store, so that two Tasks for one new scope make one session.
 public enum TaskRouting {
     /// What the API was asked to make.
     public struct Request: Sendable {
@@ -37,15 +36,7 @@ public enum TaskRouting {
     public static func create(_ request: Request, at now: Timestamp, in store: some ResourceStore) throws -> Answer {
         let spec = request.spec
         if let key = spec.idempotencyKey, let known = try store.key(key, at: now) {
-            guard known.digest == request.digest else {
-                throw Problem(
-                    .idempotencyMismatch,
-                    "This idempotency key has made Task \(known.task) from another request; use a new key for a new Task.")
-            }
-            guard let task = try store.task(named: known.task) else {
-                throw Problem(.conflict, "This idempotency key has made Task \(known.task), which was deleted since.")
-            }
-            return .repeated(task)
+            return .repeated(try repeated(known, of: request, in: store))
         }
         if let mistake = spec.mistake { throw Problem(.invalidRequest, mistake + ".") }
         let scope = spec.scope ?? ScopeSpec(kind: .commit)
@@ -62,6 +53,65 @@ public enum TaskRouting {
             try store.keep(key, digest: request.digest, task: task.metadata.name, until: now + window, at: now)
         }
         return .created(task)
+    }
+
+    /// The Task that a request's key has made before.
+    public static func repeated(
+        _ known: StoredKey, of request: Request, in store: some ResourceStore
+    ) throws -> TaskResource {
+        guard known.digest == request.digest else {
+            throw Problem(
+                .idempotencyMismatch,
+                "This idempotency key has made Task \(known.task) from another request; use a new key for a new Task.")
+        }
+        guard let task = try store.task(named: known.task) else {
+            throw Problem(.conflict, "This idempotency key has made Task \(known.task), which was deleted since.")
+        }
+        return task
+    }
+
+    /// Brings a Task to its session that others have stored, in a cluster: a new one, and one whose session has ended meanwhile.
+    /// Does nothing when nothing is left to do.
+    /// - Parameters:
+    ///   - fallback: the agent that works on it when neither the Task nor an existing session says which.
+    ///   - uid: of the session, should one be made for it.
+    public static func route(
+        _ name: String, fallback: AgentDescription?, uid: String, at now: Timestamp, in store: some ResourceStore
+    ) throws {
+        guard var task = try store.task(named: name), !task.status.phase.isTerminal else { return }
+        do {
+            var scope = task.spec.scope ?? ScopeSpec(kind: .commit)
+            var fallback = fallback
+            if let key = task.status.session {
+                let session = try store.session(named: key.name)
+                guard session == nil || session?.status.phase == .ended else { return }
+                if let session { (scope, fallback) = (session.spec.scope, session.spec.worker) }
+                if task.status.settle(session: .ended, why: session?.status.message ?? "it was deleted", at: now) {
+                    try attach(&task, to: key, scope: scope, fallback: fallback, uid: uid, at: now, in: store)
+                }
+            } else {
+                try admit(&task, at: now, in: store)
+                let key = try scope.key(task: task.metadata.uid)
+                task.status.session = key
+                if !task.status.phase.isTerminal {
+                    try attach(&task, to: key, scope: scope, fallback: fallback, uid: uid, at: now, in: store)
+                }
+            }
+        } catch let problem as Problem {
+            task.status.end(.failed, .rejected, problem.detail, at: now)
+        }
+        // Last: until the Task names its session, whoever comes next does all of this again, and finds the session there.
+        try store.update(task)
+    }
+
+    /// What is checked of a request before it is stored is checked here of a Task that is stored already.
+    private static func admit(_ task: inout TaskResource, at now: Timestamp, in store: some ResourceStore) throws {
+        if let mistake = task.spec.mistake { throw Problem(.invalidRequest, mistake + ".") }
+        if task.status.cancelRequested == true {
+            task.status.end(.cancelled, .cancelled, "cancelled before it was handed over", at: now)
+        } else if let key = task.spec.idempotencyKey, let known = try store.key(key, at: now), known.task != task.metadata.name {
+            throw Problem(.conflict, "Its idempotency key has made Task \(known.task) before, so this one is not run.")
+        }
     }
 
     /// Makes sure that the Task's session exists and fits, and says in the Task's status what it waits for.
@@ -94,7 +144,7 @@ public enum TaskRouting {
         let spec = SessionSpec(
             key: key, scope: scope, worker: worker, workspace: task.spec.workspace, lifetime: task.spec.lifetime)
         if let mistake = worker.mistake ?? spec.workspaceDescription.mistake { throw Problem(.invalidRequest, mistake + ".") }
-        // An ended session's directory is moved aside when the new one starts: `LocalRuntime`.
+        // What an ended session has left is kept for its archiveTTL: its runtime sees to that.
         if let ended = try store.session(named: key.name) { try store.delete(ended) }
         try store.insert(
             SessionResource(

@@ -34,7 +34,7 @@ extension SupervisorAPI {
         let request = TaskRouting.Request(
             spec: spec, fallback: agents.fallback, digest: Identity.digest(text), name: Identity.taskName(), uid: Identity.uid(),
             sessionUID: Identity.uid())
-        switch try await store.write({ try TaskRouting.create(request, at: .now, in: $0) }) {
+        switch try await store.create(request) {
         case .created(let task): return try .json(task, status: .created)
         case .repeated(let task): return try .json(task)
         }

@@ -50,6 +50,10 @@ final class SQLiteStore: Store {
         }
     }
 
+    func create(_ request: TaskRouting.Request) async throws -> TaskRouting.Answer {
+        try await write { try TaskRouting.create(request, at: .now, in: $0) }
+    }
+
     func close() throws { try pool.close() }
 
     private static func migrate(_ pool: DatabasePool) throws {

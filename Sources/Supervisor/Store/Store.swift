@@ -7,6 +7,9 @@ protocol Store: AnyObject, Sendable {
 
     func read<Value: Sendable>(_ body: @escaping @Sendable (any StoreTransaction) throws -> Value) async throws -> Value
 
+    /// Stores a Task that is asked for, or finds the one that its idempotency key has made.
+    func create(_ request: TaskRouting.Request) async throws -> TaskRouting.Answer
+
     /// Keeps what `body` writes: nothing of it when `body` throws.
     @discardableResult
     func write<Value: Sendable>(_ body: @escaping @Sendable (any StoreTransaction) throws -> Value) async throws -> Value

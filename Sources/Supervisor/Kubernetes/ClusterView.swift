@@ -1,0 +1,139 @@
+import Kubernetes
+import SessionModel
+
+/// All Tasks, Sessions and idempotency keys of a namespace, as far as this process knows, with what they are found by.
+///
+/// It is used under one lock, the ``KubernetesStore``'s.
+struct ClusterView: Sendable {
+    private(set) var tasks = Replica<TaskObject>()
+    private(set) var sessions = Replica<SessionObject>()
+    private(set) var keyRecords = Replica<GenericObject>()
+    private var tasksOfSession: [String: Set<String>] = [:]
+    private var tasksOfKey: [String: Set<String>] = [:]
+    /// The highest one that a Task has.
+    private(set) var lastOrdinal: Int64 = 0
+    /// Of the last change.
+    private(set) var version = ""
+
+    // MARK: Questions
+
+    func task(_ name: String) -> TaskObject? { tasks.objects[name] }
+    func session(_ name: String) -> SessionObject? { sessions.objects[name] }
+    func tasks(ofSession name: String) -> Set<String> { tasksOfSession[name] ?? [] }
+
+    /// The Task that a key has made: the first one that came to a session with it.
+    func task(ofKey key: String) -> TaskObject? {
+        (tasksOfKey[key] ?? []).compactMap { tasks.objects[$0] }.filter { $0.status?.session != nil }
+            .min { ($0.status?.ordinal ?? .max) < ($1.status?.ordinal ?? .max) }
+    }
+
+    // MARK: Changes
+
+    mutating func hear(_ change: Kubernetes.Change<TaskObject>, at now: ContinuousClock.Instant) -> [Change] {
+        switch change {
+        case .added(let task), .updated(_, let task):
+            let before = tasks.objects[task.metadata.name ?? ""]
+            guard tasks.told(task, at: now) else { return [] }
+            return [note(task, over: before)]
+        case .deleted(let task):
+            guard let known = tasks.toldDeleted(task) else { return [] }
+            return [forget(known)]
+        }
+    }
+
+    mutating func hear(_ change: Kubernetes.Change<SessionObject>, at now: ContinuousClock.Instant) -> [Change] {
+        switch change {
+        case .added(let session), .updated(_, let session):
+            let isNew = sessions.objects[session.metadata.name ?? ""] == nil
+            guard sessions.told(session, at: now) else { return [] }
+            return [note(session, isNew: isNew)]
+        case .deleted(let session):
+            guard let known = sessions.toldDeleted(session) else { return [] }
+            return [note(known, isNew: false)]
+        }
+    }
+
+    mutating func hear(_ change: Kubernetes.Change<GenericObject>, at now: ContinuousClock.Instant) {
+        switch change {
+        case .added(let record), .updated(_, let record): _ = keyRecords.told(record, at: now)
+        case .deleted(let record): _ = keyRecords.toldDeleted(record)
+        }
+    }
+
+    /// This process has written it. One that was only waiting for its last finalizer is gone with that.
+    mutating func wrote(_ task: TaskObject, at now: ContinuousClock.Instant) -> Change {
+        let before = tasks.objects[task.metadata.name ?? ""]
+        if task.metadata.isGone {
+            tasks.tookAway(task, at: now)
+            return forget(before ?? task)
+        }
+        tasks.wrote(task, at: now)
+        return note(task, over: before)
+    }
+
+    mutating func wrote(_ session: SessionObject, at now: ContinuousClock.Instant) -> Change {
+        let isNew = sessions.objects[session.metadata.name ?? ""] == nil
+        if session.metadata.isGone {
+            sessions.tookAway(session, at: now)
+        } else {
+            sessions.wrote(session, at: now)
+        }
+        return note(session, isNew: isNew)
+    }
+
+    mutating func wrote(_ record: GenericObject, at now: ContinuousClock.Instant) { keyRecords.wrote(record, at: now) }
+
+    mutating func tookAway(_ task: TaskObject, at now: ContinuousClock.Instant) -> Change {
+        tasks.tookAway(task, at: now)
+        return forget(task)
+    }
+
+    mutating func tookAway(_ session: SessionObject, at now: ContinuousClock.Instant) -> Change {
+        sessions.tookAway(session, at: now)
+        return note(session, isNew: false)
+    }
+
+    // MARK: What they are found by
+
+    private mutating func note(_ task: TaskObject, over before: TaskObject?) -> Change {
+        if let before { unlink(before) }
+        let name = task.metadata.name ?? ""
+        if let session = task.status?.session?.name { tasksOfSession[session, default: []].insert(name) }
+        if let key = task.spec.idempotencyKey { tasksOfKey[key, default: []].insert(name) }
+        lastOrdinal = max(lastOrdinal, task.status?.ordinal ?? 0)
+        version = task.metadata.resourceVersion ?? version
+        return Change(
+            kind: "Task", name: name, session: task.status?.session?.name, created: before == nil,
+            expires: task.document.expires != nil)
+    }
+
+    private mutating func forget(_ task: TaskObject) -> Change {
+        unlink(task)
+        return Change(
+            kind: "Task", name: task.metadata.name ?? "", session: task.status?.session?.name, created: false, expires: false)
+    }
+
+    private mutating func unlink(_ task: TaskObject) {
+        let name = task.metadata.name ?? ""
+        if let session = task.status?.session?.name {
+            tasksOfSession[session]?.remove(name)
+            if tasksOfSession[session]?.isEmpty == true { tasksOfSession[session] = nil }
+        }
+        if let key = task.spec.idempotencyKey {
+            tasksOfKey[key]?.remove(name)
+            if tasksOfKey[key]?.isEmpty == true { tasksOfKey[key] = nil }
+        }
+    }
+
+    private mutating func note(_ session: SessionObject, isNew: Bool) -> Change {
+        version = session.metadata.resourceVersion ?? version
+        return Change(
+            kind: "Session", name: session.metadata.name ?? "", session: nil, created: isNew,
+            expires: session.document.expires != nil)
+    }
+}
+
+extension ObjectMeta {
+    /// It was to be deleted, and nothing holds it any more: the server has taken it away.
+    var isGone: Bool { deletionTimestamp != nil && (finalizers ?? []).isEmpty }
+}
