@@ -67,6 +67,8 @@ public struct SessionMachine: Sendable, Hashable {
     static let askAgainAfter = TimeSpan.seconds(30)
     /// After a drain was refused it is not asked for again before this.
     static let drainPause = TimeSpan.seconds(1)
+    /// An epoch that was not started is followed by the next one after this.
+    static let startPause = TimeSpan.seconds(1)
     /// How much longer than the drain's own deadline the supervisor waits.
     static let drainMargin = TimeSpan.minutes(1)
 
@@ -305,7 +307,7 @@ extension SessionMachine {
             return
         }
         guard crashed else {
-            retryAt = now
+            retryAt = phase == .starting ? now + Self.startPause : now
             enter(.starting, why, at: now)
             return
         }

@@ -10,7 +10,8 @@ final class Disk {
     var isFull = false
     /// How long an fdatasync takes at most, milliseconds.
     var slowness: Int64 = 4
-    var failsNextSync = false
+    /// So many syncs from now on fail.
+    var syncsToFail = 0
     /// Events up to this one are damaged; the next sidecar finds out.
     var isDamaged = false
     /// The dispatch whose agent may be alive in the working directory.

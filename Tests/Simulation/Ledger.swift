@@ -150,8 +150,17 @@ final class Ledger {
         if let living = world.sidecar(of: session) {
             world.violate("one sidecar", "epoch \(epoch) of \(session) starts beside epoch \(living.epoch)")
         }
-        let stored = world.store.sessions[session]?.status.epoch
-        if stored != epoch { world.violate("stored first", "epoch \(epoch) starts, and the store has \(stored ?? 0)") }
+        let stored = world.store.sessions[session]?.status.epoch ?? 0
+        if epoch > stored || (epoch < stored && !world.wasContested) {
+            world.violate("stored first", "epoch \(epoch) starts, and the store has \(stored)")
+        }
+    }
+
+    /// A start finds another epoch alive.
+    func meets(_ living: SimulatedSidecar, epoch: UInt32) {
+        if !world.wasContested {
+            world.violate("one sidecar", "epoch \(epoch) of \(living.session) starts while epoch \(living.epoch) is alive")
+        }
     }
 
     func stops(_ sidecar: SimulatedSidecar, machine: SessionMachine) {
@@ -181,7 +190,8 @@ final class Ledger {
             world.violate("epochs", "epoch \(old.status.epoch) → \(session.status.epoch)")
         }
         guard to != from, [.suspended, .ended, .failed].contains(to) else { return }
-        if let living = world.sidecar(of: session.metadata.name) {
+        // What a superseded supervisor has started in the meantime is nobody's epoch, and is being ended.
+        if let living = world.sidecar(of: session.metadata.name), !world.wasContested || living.epoch == session.status.epoch {
             world.violate("phases", "\(to) while epoch \(living.epoch) is alive")
         }
         let lifetime = (session.spec.lifetime ?? Lifetime()).resolved

@@ -35,16 +35,22 @@ struct Plan {
         case answer(session: Int)
         case jump(TimeSpan)
         case killSidecar(session: Int, powerLoss: Bool)
-        case failSync(session: Int)
+        /// So many syncs fail, one after the other.
+        case failSync(session: Int, Int)
         case fillDisk(session: Int, TimeSpan)
-        case slowDisk(session: Int, TimeSpan)
+        /// An fdatasync takes at most so long, for a time.
+        case slowDisk(session: Int, sync: TimeSpan, TimeSpan)
         case hang(session: Int, TimeSpan)
+        /// For a time the probe says ready when the sidecar is not, and not ready when it is.
+        case lie(session: Int, TimeSpan)
         case killHost(session: Int)
         case loseJournal(session: Int)
         case damageJournal(session: Int)
         case failStarts(session: Int, Int)
         case killSupervisor(downFor: TimeSpan)
-        case partition(TimeSpan)
+        /// The leader is cut off until another is elected. With an overlap it does not know that yet when it is connected again:
+        /// for so long both act, and both write.
+        case partition(TimeSpan, overlap: TimeSpan)
     }
 
     init(seed: UInt64) {
@@ -58,9 +64,11 @@ struct Plan {
         weather = World.Weather()
         if stormy {
             weather.storeFails = random.pick([0, 0, 30, 8])
-            weather.watchLoses = random.pick([0, 20, 5])
+            weather.watchLoses = random.pick([0, 20, 5, 2])
+            weather.watchDelay = random.pick([30_000, 600_000])
             weather.callFails = random.pick([0, 0, 25, 6])
-            weather.latency = random.pick([5, 20, 400])
+            weather.latency = random.pick([5, 20, 400, 3000])
+            weather.startLatency = random.pick([0, 0, 2000, 30_000])
         }
         acts = []
         var at: Int64 = 0
@@ -69,7 +77,7 @@ struct Plan {
             let session = Int.random(in: 0..<count, using: &random)
             let kind = random.pick(["w", "w", "w", "w", "r", "c", "x", "f", "a", "h"] as [Character])
             let what: What
-            switch Int.random(in: 0..<(stormy ? 46 : 30), using: &random) {
+            switch Int.random(in: 0..<(stormy ? 49 : 30), using: &random) {
             case 0...10:
                 what = .task(session: session, kind: kind, key: random.oneIn(3) ? Int.random(in: 0...3, using: &random) : nil)
             case 11: what = .commitTask(kind: kind)
@@ -84,18 +92,24 @@ struct Plan {
             case 25: what = .scope(session: session, closed: !random.oneIn(3))
             case 26: what = .attach(session: session, span(1000...600_000))
             case 27, 28: what = .answer(session: session)
-            case 29: what = .jump(span(-7_200_000...7_200_000))
+            case 29:
+                // Set back, waits take so much longer: by less than the time that is given to settle in the end. Forward, by less
+                // than keys are remembered.
+                what = .jump(random.pick([span(-2000...2000), span(-7_200_000...7_200_000), span(0...172_800_000)]))
             case 30...33: what = .killSidecar(session: session, powerLoss: random.oneIn(2))
-            case 34: what = .failSync(session: session)
+            case 34: what = .failSync(session: session, random.pick([1, 1, 2, 7]))
             case 35, 36: what = .fillDisk(session: session, span(1000...300_000))
-            case 37: what = .slowDisk(session: session, span(1000...120_000))
+            case 37:
+                let sync = random.pick([.milliseconds(200), .seconds(8), .minutes(1)] as [TimeSpan])
+                what = .slowDisk(session: session, sync: sync, span(1000...300_000))
             case 38: what = .hang(session: session, span(1000...900_000))
             case 39: what = .killHost(session: session)
             case 40: what = .loseJournal(session: session)
             case 41: what = .damageJournal(session: session)
             case 42: what = .failStarts(session: session, random.pick([1, 3, 8]))
             case 43, 44: what = .killSupervisor(downFor: span(0...120_000))
-            default: what = .partition(span(1000...60_000))
+            case 45: what = .lie(session: session, span(1000...600_000))
+            default: what = .partition(span(1000...60_000), overlap: random.oneIn(3) ? .zero : span(100...60_000))
             }
             acts.append(Act(at: at, what: what))
         }

@@ -6,7 +6,7 @@ final class Run {
     private let world: World
     /// Names of Tasks in the order of their creation.
     private var tasks: [String] = []
-    private var requests: [Int: (spec: TaskSpec, task: String)] = [:]
+    private var requests: [Int: (spec: TaskSpec, task: String, rememberedUntil: Timestamp)] = [:]
     private var supervisors = 0
     private var created: Int64 = 0
 
@@ -52,16 +52,15 @@ final class Run {
         world.startsToFail = [:]
         for disk in world.disks.values {
             disk.slowness = 4
-            disk.failsNextSync = false
+            disk.syncsToFail = 0
         }
         for sidecar in world.sidecars {
             sidecar.hangsUntil = 0
+            sidecar.liesUntil = 0
             if sidecar.disk.isFull { sidecar.fill(false) }
         }
-        for supervisor in world.supervisors { supervisor.isPartitioned = false }
+        for supervisor in world.supervisors { supervisor.reconnect() }
         if !world.supervisors.contains(where: \.isAlive) { elect() }
-        // A watch that was cut off lists everything again.
-        for name in world.store.sessions.keys.sorted() { world.watch(name) }
     }
 
     // MARK: Acts
@@ -90,7 +89,10 @@ final class Run {
             }
             create(spec, key: key)
         case .commitTask(let kind): create(TaskSpec(prompt: prompt(kind)), key: nil)
-        case .redeliver(let key): if let request = requests[key] { create(request.spec, key: key) }
+        case .redeliver(let key):
+            // Later than that it would be another request.
+            guard let request = requests[key], world.now < request.rememberedUntil else { return }
+            create(request.spec, key: key)
         case .forgetTask(let index):
             guard index < tasks.count, store.task(named: tasks[index])?.status.phase.isTerminal == true else { return }
             store.forget(task: tasks[index])
@@ -111,9 +113,9 @@ final class Run {
         case .answer(let session):
             guard let sidecar = world.sidecar(of: name(session)), let turn = sidecar.queue.running else { return }
             sidecar.ask(.answer(turn.id, InputAnswer(option: "y")))
-        case .jump(let span): world.skew += span.milliseconds
+        case .jump(let span): world.jump(span)
         case .killSidecar(let session, let powerLoss): world.sidecar(of: name(session))?.end("kill -9", powerLoss: powerLoss)
-        case .failSync(let session): disk(session)?.failsNextSync = true
+        case .failSync(let session, let count): disk(session)?.syncsToFail = count
         case .fillDisk(let session, let span):
             guard let sidecar = world.sidecar(of: name(session)), !sidecar.disk.isFull else { return }
             sidecar.fill(true)
@@ -121,12 +123,13 @@ final class Run {
                 sidecar.disk.isFull = false
                 (world.sidecar(of: name(session)) ?? sidecar).fill(false)
             }
-        case .slowDisk(let session, let span):
+        case .slowDisk(let session, let sync, let span):
             guard let disk = disk(session) else { return }
-            disk.slowness = 8000
+            disk.slowness = sync.milliseconds
             world.after(span.milliseconds) { disk.slowness = 4 }
         case .hang(let session, let span):
             world.sidecar(of: name(session))?.hangsUntil = world.clock + span.milliseconds
+        case .lie(let session, let span): world.sidecar(of: name(session))?.liesUntil = world.clock + span.milliseconds
         case .killHost(let session): world.sidecar(of: name(session))?.loseHost()
         case .loseJournal(let session):
             guard let disk = disk(session) else { return }
@@ -143,13 +146,21 @@ final class Run {
             world.after(down.milliseconds) { [unowned self] in
                 if !world.supervisors.contains(where: \.isAlive) { elect() }
             }
-        case .partition(let span):
-            // Its lease runs out and it stops acting; only then another one may start. What it has sent may arrive later.
+        case .partition(let span, let overlap):
             guard let old = world.supervisors.last, old.isAlive, !old.isPartitioned else { return }
             old.isPartitioned = true
             world.after(span.milliseconds) { [unowned self] in
                 guard old.isAlive, old.isPartitioned else { return }
-                old.die()
+                if overlap == .zero {
+                    old.die()
+                } else {
+                    world.wasContested = true
+                    world.after(world.number(0...overlap.milliseconds)) { old.reconnect() }
+                    world.after(overlap.milliseconds) { [unowned self] in
+                        old.die()
+                        if !world.supervisors.contains(where: \.isAlive) { elect() }
+                    }
+                }
                 elect()
             }
         }
@@ -177,7 +188,7 @@ final class Run {
                     if let before = requests[key]?.task {
                         world.violate("dedupeWindow", "key \(key) made \(before) and now \(task.metadata.name)")
                     }
-                    requests[key] = (spec, task.metadata.name)
+                    requests[key] = (spec, task.metadata.name, world.now + (spec.lifetime ?? Lifetime()).resolved.dedupeWindow)
                 }
                 tasks.append(task.metadata.name)
             case .repeated(let task):

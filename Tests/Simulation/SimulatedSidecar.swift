@@ -4,6 +4,8 @@ import SessionModel
 final class SimulatedSidecar {
     let session: String
     let epoch: UInt32
+    /// When its session was made, which others of its name may have been before.
+    let sessionCreated: Timestamp
     let disk: Disk
     private unowned let world: World
     private(set) var queue: TurnQueue
@@ -11,6 +13,7 @@ final class SimulatedSidecar {
     /// Its API does not answer before it has opened the journal.
     private(set) var isOpen = false
     var hangsUntil: Int64 = 0
+    var liesUntil: Int64 = 0
     private var hostConnected = false
     private var version: Int64 = 0
     private var outbox: [(sequence: Int, effects: [TurnQueue.Effect])] = []
@@ -29,6 +32,7 @@ final class SimulatedSidecar {
         self.world = world
         self.session = session.metadata.name
         self.epoch = epoch
+        sessionCreated = session.metadata.creationTimestamp
         disk = world.disk(of: session)
         queue = TurnQueue(limits: limits)
         version = Int64(epoch) << 32
@@ -38,14 +42,14 @@ final class SimulatedSidecar {
             world.startsToFail[session.metadata.name] = fails - 1
             world.after(world.number(0...2000)) { [self] in end("it cannot start") }
         } else {
-            world.after(world.number(1...300)) { [self] in open() }
+            world.after(world.number(1...300) + world.number(0...world.weather.startLatency)) { [self] in open() }
         }
     }
 
     private var label: String { "\(session.suffix(6)) epoch \(epoch)" }
 
     /// Readiness as the probe has it.
-    var isReady: Bool { isOpen && hostConnected && queue.draining == nil && !disk.isFull }
+    var isReady: Bool { (isOpen && hostConnected && queue.draining == nil && !disk.isFull) != (world.clock < liesUntil) }
     var answers: Bool { isAlive && isOpen && world.clock >= hangsUntil }
 
     private func open() {
@@ -149,8 +153,8 @@ final class SimulatedSidecar {
         world.after(world.number(0...disk.slowness)) { [self] in
             syncing = false
             guard isAlive else { return }
-            if disk.failsNextSync {
-                disk.failsNextSync = false
+            if disk.syncsToFail > 0 {
+                disk.syncsToFail -= 1
                 return end("fdatasync failed", powerLoss: true)
             }
             guard !disk.isFull else { return }

@@ -5,23 +5,40 @@ final class SimulatedSupervisor {
     private unowned let world: World
     private let number: Int
     private(set) var isAlive = true
-    /// Cut off from the store; what it reaches of sidecars it still reaches.
+    /// Cut off from the store and from what starts and stops processes; what it reaches of sidecars it still reaches.
     var isPartitioned = false
     private var controllers: [String: SimulatedController] = [:]
+    /// Sessions at rest, and when something is due for them by itself.
+    private var resting: [String: Timestamp] = [:]
 
     init(_ world: World, number: Int) {
         self.world = world
         self.number = number
         world.note("supervisor \(number) starts")
-        for session in world.store.sessions.values.sorted(by: { $0.metadata.name < $1.metadata.name }) {
-            notify(session.metadata.name, .changed)
-        }
+        list()
     }
+
+    private func list() {
+        for name in world.store.sessions.keys.sorted() { notify(name, .changed) }
+    }
+
+    /// A watch that was cut off lists everything again.
+    func reconnect() {
+        guard isPartitioned, isAlive else { return }
+        isPartitioned = false
+        world.note("supervisor \(number) is connected again")
+        list()
+    }
+
+    /// News of the store.
+    func hear(of name: String) { if !isPartitioned { notify(name, .changed) } }
 
     func notify(_ name: String, _ event: SessionReconciler.Event) {
         guard isAlive else { return }
         if let controller = controllers[name] { return controller.send(event) }
-        guard let session = world.store.sessions[name], session.status.phase != .ended else { return }
+        // One that is cut off cannot read it, and lists everything later.
+        guard !isPartitioned, let session = world.store.sessions[name], session.status.phase != .ended else { return }
+        resting[name] = nil
         let controller = SimulatedController(world, self, session)
         controllers[name] = controller
         controller.send(.restored)
@@ -32,8 +49,15 @@ final class SimulatedSupervisor {
         let name = controller.name
         guard controllers[name] === controller else { return }
         controllers[name] = nil
+        resting[name] = due
         guard let due else { return }
-        world.after((due - world.now).milliseconds + 1) { [self] in notify(name, .changed) }
+        world.after((due - world.now).milliseconds + 1) { [self] in if resting[name] == due { notify(name, .changed) } }
+    }
+
+    /// The wall clock may have jumped: timers run on another.
+    func lookAtClock() {
+        for (name, due) in resting.sorted(by: { $0.key < $1.key }) where due <= world.now { notify(name, .changed) }
+        for controller in controllers.values.sorted(by: { $0.name < $1.name }) { controller.lookAtClock() }
     }
 
     func die() {
@@ -69,6 +93,8 @@ final class SimulatedController {
         work()
     }
 
+    func lookAtClock() { if let due = reconciler.nextDeadline, due <= world.now { send(.timer) } }
+
     private func work() {
         guard !isWorking, supervisor.isInCharge(self) else { return }
         while true {
@@ -102,26 +128,20 @@ final class SimulatedController {
     private func perform(_ step: SessionReconciler.Step, _ done: @escaping (SessionReconciler.Answer) -> Void) {
         switch step {
         case .load, .store, .change, .findAbandoned: performInStore(step, done)
-        case .start(let epoch):
-            let limits = (reconciler.session.spec.lifetime ?? Lifetime()).resolved.limits
-            if world.ledger.isDeliberate, world.chance(40) { return done(.failed("it cannot be started")) }
-            world.ledger.starts(name, epoch: epoch)
-            let sidecar = SimulatedSidecar(world, session: reconciler.session, epoch: epoch, limits: limits)
-            world.ledger.allowed(limits, in: sidecar)
-            world.sidecars.append(sidecar)
-            attend(to: sidecar)
-            done(.alive(pid: 1))
+        case .start(let epoch): start(epoch, done)
         case .find(let epoch):
             world.soon { [self] in
                 guard supervisor.isInCharge(self) else { return }
-                if world.ledger.isDeliberate, world.chance(10) { return done(.unknown("simulated")) }
+                if supervisor.isPartitioned || world.ledger.isDeliberate && world.chance(10) {
+                    return done(.unknown("simulated"))
+                }
                 guard let sidecar = world.sidecar(of: name, epoch: epoch) else { return done(.neverStarted) }
                 guard sidecar.isAlive else { return done(.ended) }
                 attend(to: sidecar)
                 done(.alive(pid: 1))
             }
         case .stop(let epoch, let grace):
-            if let sidecar, sidecar.epoch == epoch {
+            if let sidecar, sidecar.epoch == epoch, !supervisor.isPartitioned {
                 world.ledger.stops(sidecar, machine: reconciler.machine)
                 sidecar.terminate(grace: grace)
             }
@@ -148,6 +168,37 @@ final class SimulatedController {
         }
     }
 
+    /// The names of processes are those of their sessions, so that two of one session cannot be, and what is left of an earlier
+    /// epoch has to end first. Both only matter when two supervisors act.
+    private func start(_ epoch: UInt32, _ done: @escaping (SessionReconciler.Answer) -> Void) {
+        world.soon { [self] in
+            // A request that is under way arrives although its sender has died.
+            if !supervisor.isInCharge(self) {
+                guard world.wasContested, world.chance(2) else { return }
+            }
+            let session = reconciler.session
+            if supervisor.isPartitioned || world.ledger.isDeliberate && world.chance(40) {
+                return done(.failed("it cannot be started"))
+            }
+            if let living = world.sidecar(of: name) {
+                world.ledger.meets(living, epoch: epoch)
+                guard (living.sessionCreated, living.epoch) < (session.metadata.creationTimestamp, epoch) else {
+                    return done(.failed("epoch \(living.epoch) is alive"))
+                }
+                living.terminate(grace: .seconds(30))
+                return done(.postponed("epoch \(living.epoch) is still ending"))
+            }
+            world.ledger.starts(name, epoch: epoch)
+            let limits = (session.spec.lifetime ?? Lifetime()).resolved.limits
+            let sidecar = SimulatedSidecar(world, session: session, epoch: epoch, limits: limits)
+            world.ledger.allowed(limits, in: sidecar)
+            world.sidecars.append(sidecar)
+            guard supervisor.isInCharge(self) else { return }
+            attend(to: sidecar)
+            done(.alive(pid: 1))
+        }
+    }
+
     private func performInStore(_ step: SessionReconciler.Step, _ done: @escaping (SessionReconciler.Answer) -> Void) {
         world.after(world.number(0...3)) { [self] in
             guard supervisor.isInCharge(self) else { return }
@@ -162,20 +213,13 @@ final class SimulatedController {
                     let uid = world.uid()
                     let stored = try world.store.transaction { try write.perform(at: world.now, newUID: uid, in: $0) }
                     world.note(
-                        "\(name.suffix(6)) is \(write.status.phase.rawValue), epoch \(write.status.epoch): \(write.status.message ?? "")"
+                        "\(name.suffix(6)) is \(write.status.phase.rawValue), epoch \(write.status.epoch): \(write.status.message ?? "")\(stored == nil ? " (refused: another has written)" : "")"
                     )
                     done(stored.map { .stored($0) } ?? .deposed)
-                case .change(let name, let change):
-                    let task = try world.store.transaction { store in
-                        guard var task = store.task(named: name) else { return nil as TaskResource? }
-                        let before = task.status
-                        task.status.apply(change, at: world.now)
-                        return task.status == before ? task : try store.update(task)
-                    }
-                    world.note(
-                        "\(name): \(task?.status.phase.rawValue ?? "gone") \(task?.status.turn?.description ?? "") \(task?.status.message ?? "")"
-                    )
-                    done(.task(task))
+                case .change(let write):
+                    let answer = try world.store.transaction { try write.perform(at: world.now, in: $0) }
+                    world.note("\(write.task): \(Self.description(answer))")
+                    done(answer)
                 case .findAbandoned: done(.tasks(world.store.tasks(session: name)))
                 case .start, .find, .stop, .call: done(.failed("not a step of the store"))
                 }
@@ -184,6 +228,12 @@ final class SimulatedController {
                 done(.failed("simulated"))
             }
         }
+    }
+
+    private static func description(_ answer: SessionReconciler.Answer) -> String {
+        guard case .task(let task) = answer else { return "refused: another has written" }
+        guard let status = task?.status else { return "gone" }
+        return "\(status.phase.rawValue) \(status.turn?.description ?? "") \(status.message ?? "")"
     }
 
     // MARK: The watch over the sidecar

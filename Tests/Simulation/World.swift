@@ -9,7 +9,7 @@ final class World {
     /// Milliseconds since the beginning, on a clock that never jumps.
     private(set) var clock: Int64 = 0
     /// How far the wall clock is off.
-    var skew: Int64 = 0
+    private(set) var skew: Int64 = 0
     private(set) var steps = 0
     private var schedule = Schedule()
     private(set) var store: SimulatedStore!
@@ -25,14 +25,20 @@ final class World {
     /// Lines of what happened; nil when nobody wants them.
     private var trace: [String]?
     private var stepsAtThisMoment = 0
+    /// Two supervisors have acted at the same time.
+    var wasContested = false
 
     /// How unreliable everything is: once in so many times; 0 is never.
     struct Weather {
         var storeFails = 0
         var watchLoses = 0
+        /// The longest that lost news of the store take to be noticed, milliseconds.
+        var watchDelay: Int64 = 30_000
         var callFails = 0
         /// The longest that a message takes, milliseconds.
         var latency: Int64 = 20
+        /// The longest that a process takes to begin once it was asked for, milliseconds.
+        var startLatency: Int64 = 0
     }
 
     init(seed: UInt64, tracing: Bool) {
@@ -90,14 +96,22 @@ final class World {
         sidecars = []
     }
 
+    /// The wall clock is set. Supervisors look at it once a minute at least.
+    func jump(_ span: TimeSpan) {
+        skew += span.milliseconds
+        after(number(0...60_000)) { [unowned self] in
+            for supervisor in supervisors where supervisor.isAlive { supervisor.lookAtClock() }
+        }
+    }
+
     /// The session was written: every supervisor hears of it, late, twice, or only when it lists all again.
     func watch(_ name: String) {
         for supervisor in supervisors where supervisor.isAlive {
             if chance(weather.watchLoses) {
-                after(number(1000...30_000)) { supervisor.notify(name, .changed) }
+                after(number(1000...max(1000, weather.watchDelay))) { supervisor.hear(of: name) }
                 if chance(2) { continue }
             }
-            soon { supervisor.notify(name, .changed) }
+            for _ in 0..<(weather.watchLoses > 0 && chance(3) ? 2 : 1) { soon { supervisor.hear(of: name) } }
         }
     }
 

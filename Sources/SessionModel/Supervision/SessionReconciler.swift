@@ -76,11 +76,11 @@ extension SessionReconciler {
         case load
         /// Answered by `stored` or `deposed`; tried until the store takes it.
         case store(StatusWrite)
-        /// Answered by `task` or `failed`.
-        case change(task: String, TaskChange)
+        /// Answered by `task`, `deposed` or `failed`.
+        case change(TaskWrite)
         /// Read the ended Tasks whose turns may still be in this journal. Answered by `tasks` or `failed`.
         case findAbandoned(journal: String)
-        /// Answered by `alive` or `failed`.
+        /// Answered by `alive`, `postponed` or `failed`.
         case start(epoch: UInt32)
         /// Find out whether the epoch's process runs. Answered by `alive`, `ended`, `neverStarted` or `unknown`.
         case find(epoch: UInt32)
@@ -127,8 +127,20 @@ extension SessionReconciler {
         case refused(Problem)
         /// It is not known whether the request took effect.
         case unreachable(String)
+        /// It was not started, because an earlier epoch is still ending.
+        case postponed(String)
         /// It was not done.
         case failed(String)
+
+        /// A sidecar has answered a call.
+        var isFromSidecar: Bool {
+            switch self {
+            case .turn, .noTurn, .known, .status, .refused: true
+            case .loaded, .stored, .deposed, .task, .tasks, .alive, .ended, .neverStarted, .unknown, .done, .unreachable,
+                .postponed, .failed:
+                false
+            }
+        }
     }
 
     /// The status to store, if the store has what the writer thinks it has.
@@ -178,6 +190,26 @@ extension SessionReconciler {
                 }
                 try store.update(task)
             }
+        }
+    }
+
+    /// A change of a Task's status, if the session's is still the writer's own: what a superseded supervisor thinks of a Task may
+    /// be about a journal that has been lost since.
+    public struct TaskWrite: Sendable, Hashable {
+        public var task: String
+        public var change: TaskChange
+        public var session: String
+        public var uid: String
+        public var expecting: SessionResourceStatus
+
+        public func perform(at now: Timestamp, in store: some ResourceStore) throws -> Answer {
+            guard let session = try store.session(named: session), session.metadata.uid == uid, session.status == expecting else {
+                return .deposed
+            }
+            guard var task = try store.task(named: task) else { return .task(nil) }
+            let before = task.status
+            task.status.apply(change, at: now)
+            return .task(task.status == before ? task : try store.update(task))
         }
     }
 
@@ -275,6 +307,8 @@ extension SessionReconciler {
         case abandon(TaskResource)
         case findAbandonedTurn(TaskResource)
         case cancelAbandoned(TurnID)
+        case yield
+        case stopStray(epoch: UInt32)
     }
 
     /// Puts work before all that is there.
@@ -333,7 +367,7 @@ extension SessionReconciler {
             // Most of what a sidecar says again and again is nothing new, and then nothing is written.
             var guess = task.status
             guess.apply(change, at: now)
-            return guess == task.status ? nil : .change(task: task.metadata.name, change)
+            return guess == task.status ? nil : write(change, to: task)
         case .tellLimits:
             let limits = machine.lifetime.limits
             guard machine.phase == .ready, limits != limitsTold else { return nil }
@@ -342,6 +376,8 @@ extension SessionReconciler {
         case .abandon(let task): return call(.knows(key: task.metadata.uid))
         case .findAbandonedTurn(let task): return call(.enqueue(task.spec.turnRequest, key: task.metadata.uid))
         case .cancelAbandoned(let turn): return call(.cancel(turn))
+        case .yield: return .load
+        case .stopStray(let epoch): return .stop(epoch: epoch, grace: SessionMachine.stopGrace)
         }
     }
 
@@ -371,6 +407,8 @@ extension SessionReconciler {
     public mutating func answer(_ answer: Answer, at now: Timestamp) {
         guard let work = pending else { return }
         pending = nil
+        // Whatever it answers, it answers: that it does may be in an event that waits behind this one.
+        if machine.isUnreachable, let sidecar, answer.isFromSidecar { push(.advance(.reachable(epoch: sidecar))) }
         switch work {
         case .load: loaded(answer, at: now)
         case .save: saved(answer)
@@ -386,7 +424,9 @@ extension SessionReconciler {
         case .enqueue(let uid): enqueued(uid, answer, at: now)
         case .handOver(let uid):
             changed(answer, at: now)
-            if let task = task(uid), task.status.sentTo != nil, !task.status.phase.isTerminal { push(.handOver(task: uid)) }
+            if answer != .deposed, let task = task(uid), task.status.sentTo != nil, !task.status.phase.isTerminal {
+                push(.handOver(task: uid))
+            }
         case .askKnown(let uid):
             switch answer {
             case .known(true): push(.enqueue(task: uid))
@@ -414,6 +454,8 @@ extension SessionReconciler {
             if answer == .known(true) { push(.findAbandonedTurn(task)) }
         case .findAbandonedTurn:
             if case .turn(let turn) = answer { push(.cancelAbandoned(turn.id)) }
+        case .yield: yielded(answer)
+        case .stopStray: isDeposed = true
         case .cancelAbandoned, .advance, .follow, .recount, .feed: break
         }
     }
@@ -437,6 +479,8 @@ extension SessionReconciler {
             push(.advance(.started(epoch: epoch)))
         case (.start(let epoch), .failed(let why)):
             push(.advance(.gone(epoch: epoch, why: why, crashed: true)))
+        case (.start(let epoch), .postponed(let why)):
+            push(.advance(.gone(epoch: epoch, why: why, crashed: false)))
         case (.checkRuntime(let epoch), .ended):
             push(.advance(.gone(epoch: epoch, why: "its process ended while no supervisor was running", crashed: true)))
         case (.checkRuntime(let epoch), .neverStarted):
@@ -460,9 +504,8 @@ extension SessionReconciler {
             return tryAgain(at: now + Self.pause)
         }
         mustReload = false
-        guard let session, session.metadata.uid == self.session.metadata.uid else {
-            isDeposed = true
-            return
+        guard let session, session.metadata.uid == self.session.metadata.uid, session.status == storedStatus else {
+            return yield()
         }
         // The status is this reconciler's own.
         self.session.spec = session.spec
@@ -501,15 +544,31 @@ extension SessionReconciler {
     }
 
     private mutating func saved(_ answer: Answer) {
-        guard case .stored(let stored) = answer else {
-            isDeposed = true
-            return
-        }
+        guard case .stored(let stored) = answer else { return yield() }
         let settled = stored.status.phase != storedStatus.phase && (machine.phase == .failed || machine.phase == .ended)
         session.metadata = stored.metadata
         storedStatus = stored.status
         // Its Tasks were ended together with it.
         if settled { push(.load) }
+    }
+
+    /// Someone else has written the status: nothing that is known here is worth anything any more. The one thing left to do is to
+    /// end the sidecar that was started in the meantime, if nobody else knows of it.
+    private mutating func yield() {
+        agenda = []
+        guard sidecar != nil else { return isDeposed = true }
+        push(.yield)
+    }
+
+    private mutating func yielded(_ answer: Answer) {
+        guard let sidecar, case .loaded(let stored, _) = answer else { return isDeposed = true }
+        if let stored, stored.metadata.uid == session.metadata.uid, stored.status.epoch == sidecar,
+            [.starting, .ready, .draining].contains(stored.status.phase)
+        {
+            isDeposed = true
+        } else {
+            push(.stopStray(epoch: sidecar))
+        }
     }
 
     private func conditions(at now: Timestamp) -> [Condition] {
@@ -569,7 +628,7 @@ extension SessionReconciler {
         guard let task = task(uid), !task.status.phase.isTerminal, task.status.turn == nil, machine.acceptsTurns,
             let journal = machine.activity?.journal
         else { return nil }
-        guard let sentTo = task.status.sentTo else { return .change(task: task.metadata.name, .handTo(journal: journal)) }
+        guard let sentTo = task.status.sentTo else { return write(.handTo(journal: journal), to: task) }
         guard sentTo == journal else {
             push(.change(task: uid, .lost(now: journal)))
             return nil
@@ -606,7 +665,15 @@ extension SessionReconciler {
         }
     }
 
+    private func write(_ change: TaskChange, to task: TaskResource) -> Step {
+        .change(
+            TaskWrite(
+                task: task.metadata.name, change: change, session: session.metadata.name, uid: session.metadata.uid,
+                expecting: storedStatus))
+    }
+
     private mutating func changed(_ answer: Answer, at now: Timestamp) {
+        if answer == .deposed { return yield() }
         guard case .task(let stored) = answer else {
             // What is to be written is found out again.
             mustReload = true

@@ -2,7 +2,9 @@ import SessionModel
 
 /// Runs the sidecars of sessions: processes on one machine, pods in a cluster.
 protocol Runtime: Sendable {
-    /// Starts an epoch. The caller has stored the epoch, and knows that the one before has ended.
+    /// Starts an epoch. The caller has stored the epoch, and knows that the one before has ended: unless another supervisor acts
+    /// too, one that is about to find out that it does not lead any more. So no two of one session may run, whoever starts them:
+    /// what there is of an earlier epoch is told to end, and this one is ``StartPostponed``; beside a later epoch it fails.
     func start(_ session: SessionResource, epoch: UInt32) async throws -> any Incarnation
 
     /// Looks for an epoch's sidecar after a restart of the supervisor.
@@ -18,6 +20,11 @@ protocol Runtime: Sendable {
 
     /// Removes what was kept of sessions whose names others have taken, when its time is up.
     func removeOldArchives(at now: Timestamp) async
+}
+
+/// Something of an earlier epoch is still ending. Why, as a clause.
+struct StartPostponed: Error {
+    var why: String
 }
 
 enum FoundIncarnation: Sendable {

@@ -124,9 +124,12 @@ extension SessionController {
         case .load, .store, .change, .findAbandoned:
             return await performInStore(step)
         case .start(let epoch):
-            metrics.count { $0.starts += 1 }
             do {
-                return attend(to: try await runtime.start(reconciler.session, epoch: epoch))
+                let incarnation = try await runtime.start(reconciler.session, epoch: epoch)
+                metrics.count { $0.starts += 1 }
+                return attend(to: incarnation)
+            } catch let postponed as StartPostponed {
+                return .postponed(postponed.why)
             } catch {
                 metrics.count { $0.crashes += 1 }
                 logger.error("the sidecar could not be started", metadata: ["epoch": "\(epoch)", "error": "\(error)"])
@@ -154,14 +157,8 @@ extension SessionController {
                 }
             case .store(let write):
                 return await persist(write)
-            case .change(let task, let change):
-                return .task(
-                    try await store.write { store in
-                        guard var stored = try store.task(named: task) else { return nil as TaskResource? }
-                        let before = stored.status
-                        stored.status.apply(change, at: .now)
-                        return stored.status == before ? stored : try store.update(stored)
-                    })
+            case .change(let write):
+                return try await store.write { try write.perform(at: .now, in: $0) }
             case .findAbandoned:
                 return .tasks(try await store.read { try $0.tasks(session: name, limit: 200) })
             case .start, .find, .stop, .call:
