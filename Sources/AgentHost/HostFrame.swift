@@ -34,17 +34,21 @@ enum HostFrame: Sendable, Hashable {
     case processes(UInt32, [HostedProcessInfo])
     /// H: it was told to stop, and will after a grace time, or as soon as the sidecar closes the connection.
     case terminating
+    /// S, last: the host has done its work, and ends with success.
+    case release
 
     struct Hello: Sendable, Hashable, Codable {
         var version: Int
         var secret: String
         var pid: Int32
+        /// Of the host: what its container has set.
+        var environment: [String: String] = [:]
     }
 
     enum Stream: UInt8, Sendable, Hashable { case input, output, errors }
 
     /// Counts up when a host and a sidecar of different versions could misunderstand each other.
-    static let version = 1
+    static let version = 2
     /// Bytes of one stream that may be on their way.
     static let window = 256 * 1024
     /// The most bytes of one `data` frame.
@@ -62,11 +66,11 @@ extension HostFrame {
     enum Kind: UInt8 {
         case hello = 1
         case welcome, start, started, startFailed, input, output, errors, credit, end, signal, exited, abandon, endAll, allEnded,
-            list, processes, terminating
+            list, processes, terminating, release
 
         var mostBytes: Int {
             switch self {
-            case .hello: 4096
+            case .hello: 1 << 20
             case .start: 4 << 20  // Linux takes 2 MiB of arguments and environment; JSON may double it.
             case .processes: 1 << 20
             case .startFailed: 16 * 1024
@@ -74,7 +78,7 @@ extension HostFrame {
             case .credit, .exited: 5
             case .started, .signal, .endAll: 4
             case .end: 1
-            case .welcome, .abandon, .allEnded, .list, .terminating: 0
+            case .welcome, .abandon, .allEnded, .list, .terminating, .release: 0
             }
         }
     }
@@ -114,6 +118,7 @@ extension HostFrame {
         case .list(let id): try Self.put(.list, id, [], &bytes)
         case .processes(let id, let list): try Self.put(.processes, id, Self.json(list), &bytes)
         case .terminating: try Self.put(.terminating, 0, [], &bytes)
+        case .release: try Self.put(.release, 0, [], &bytes)
         }
     }
 
@@ -203,6 +208,7 @@ struct HostFrameDecoder {
         case .list: return .list(id)
         case .processes: return .processes(id, try json(payload))
         case .terminating: return .terminating
+        case .release: return .release
         }
     }
 

@@ -40,12 +40,15 @@ public final class HostLink: ProcessHost {
     private let logger: Logger
     /// The host's process id, as it names itself (in another container: in that one's numbering).
     public let hostProcess: Int32
+    /// The host's own environment: in Kubernetes that of the agent's container.
+    public let environment: [String: String]
 
     private static let answerLimit: Duration = .seconds(30)
 
     private init(_ guest: HostListener.Guest, wake: Int32, wasStartedHere: Bool, marker: String, logger: Logger) {
         connection = HostConnection(socket: guest.socket, wake: wake)
         hostProcess = guest.pid
+        environment = guest.environment
         self.wasStartedHere = wasStartedHere
         self.marker = marker
         self.logger = logger
@@ -209,7 +212,15 @@ public final class HostLink: ProcessHost {
     /// the host's grace time is over. False if the host is lost first, or this task is cancelled.
     public func waitUntilTerminating() async -> Bool { await termination.wait() ?? false }
 
-    /// Releases the host: it ends every process, and itself. Returns when none is alive.
+    /// Releases the host: it has done its work, ends every process, and then itself with success. Returns when none is alive.
+    public func release() async throws(HostError) {
+        send(.release)
+        // It closes the connection: what is closed here could end before the frame is read.
+        _ = await loss.wait(atMost: .seconds(5))
+        try await close()
+    }
+
+    /// Gives the host up: it ends every process, and itself. Returns when none is alive.
     public func close(_ reason: String = "the sidecar released its agent host") async throws(HostError) {
         connection.close(reason)
         try await sweepSurvivors()

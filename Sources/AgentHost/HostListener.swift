@@ -73,6 +73,7 @@ struct HostListener {
         var socket: Int32
         var decoder: HostFrameDecoder
         var pid: Int32
+        var environment: [String: String]
     }
 
     private struct Pending {
@@ -157,7 +158,8 @@ struct HostListener {
                         [.started, .startFailed, .output, .errors, .credit, .end, .exited, .allEnded, .processes, .terminating]
                             .contains($0)
                     }
-                    return Guest(socket: pending.socket, decoder: pending.decoder, pid: hello.pid)
+                    return Guest(
+                        socket: pending.socket, decoder: pending.decoder, pid: hello.pid, environment: hello.environment)
                 }
             } catch {
                 refusal = "\(error)"

@@ -17,6 +17,7 @@ final class HostLoop {
     private var connected = true
     /// The sidecar has taken this host for its own.
     private var wasAccepted = false
+    private var wasReleased = false
     /// After SIGTERM: when the processes are ended at the latest.
     private var stopAt: ContinuousClock.Instant?
 
@@ -39,18 +40,20 @@ final class HostLoop {
         self.signals = signals
         self.marker = marker
         self.terminationGrace = terminationGrace
-        decoder.accepted = { [.welcome, .start, .input, .credit, .end, .signal, .abandon, .endAll, .list].contains($0) }
+        decoder.accepted = {
+            [.welcome, .start, .input, .credit, .end, .signal, .abandon, .endAll, .list, .release].contains($0)
+        }
         send(.hello(hello))
     }
 
-    /// - Returns: the exit code, once the sidecar is gone and no process is left: 1 if the sidecar did not accept this host.
+    /// - Returns: the exit code, once the sidecar is gone and no process is left: 0 if it has released this host.
     func run() -> Int32 {
         while true {
             if connected, !outbox.flush(to: socket) { lose("the connection to the sidecar broke") }
             for source in waitForEvents() { handle(source) }
             if let stopAt, ContinuousClock.now >= stopAt, connected { lose("the grace time after SIGTERM is over") }
             if let ending, ContinuousClock.now >= ending.nextLook { lookForSurvivors() }
-            if ending == nil, !connected { return wasAccepted ? 0 : 1 }
+            if ending == nil, !connected { return wasReleased ? 0 : 1 }
         }
     }
 
@@ -150,6 +153,9 @@ final class HostLoop {
         case .endAll(let id, let grace):
             end(within: .milliseconds(Int(grace)))
             ending?.requests.append(id)
+        case .release:
+            wasReleased = true
+            lose(nil)
         case .list(let id):
             let alive = ProcessEntry.descendants(of: getpid()).filter(\.isAlive)
             send(

@@ -16,7 +16,7 @@ public enum HostProcess {
     ///   - marker: `NAME=VALUE`, set in the environment of everything that is started.
     ///   - terminationGrace: how long after SIGTERM the processes may go on, if the sidecar does not close the connection earlier.
     ///   - patience: how long to wait for the file and the socket to appear.
-    /// - Returns: the exit code: 0, or 1 if there was no sidecar to serve.
+    /// - Returns: the exit code: 0 when the sidecar has released it; 1 when there was none to serve, or it was lost.
     public static func run(
         socket: String, secretFile: String, marker: String, terminationGrace: TimeSpan = .seconds(25),
         patience: TimeSpan = .seconds(60)
@@ -48,7 +48,13 @@ public enum HostProcess {
         let socket = try open(socketPath, deadline)
         return HostLoop(
             socket: socket, signals: signals, marker: (parts[0], parts[1]), terminationGrace: terminationGrace.duration,
-            hello: HostFrame.Hello(version: HostFrame.version, secret: secret, pid: getpid()))
+            hello: HostFrame.Hello(
+                version: HostFrame.version, secret: secret, pid: getpid(), environment: environment(without: parts[0])))
+    }
+
+    /// This process's own environment, but for what is Holdfast's.
+    private static func environment(without marker: String) -> [String: String] {
+        ownEnvironment().filter { !$0.key.hasPrefix("HOLDFAST_") && $0.key != marker }
     }
 
     /// Reads the secret and removes its file.

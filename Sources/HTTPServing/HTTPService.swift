@@ -3,6 +3,7 @@ import Glibc
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
+import HummingbirdTLS
 public import Logging
 import NIOConcurrencyHelpers
 import NIOCore
@@ -37,19 +38,23 @@ public struct HTTPService: Sendable {
 
     let address: Address
     let access: Access
+    let tls: TLSIdentity?
     let routes: Routes
     let logger: Logger
     let maxConnections: Int
     let clientTimeout: TimeSpan
 
-    /// - Parameter clientTimeout: how long a client may take to send a request's head and its body, may keep an idle connection,
-    ///   and may leave what is written to it untaken.
+    /// - Parameters:
+    ///   - tls: whom it shows itself as; nil for plain HTTP.
+    ///   - clientTimeout: how long a client may take to send a request's head and its body, may keep an idle connection,
+    ///     and may leave what is written to it untaken.
     public init(
-        _ address: Address, access: Access = .open, routes: Routes, maxConnections: Int = 1024,
+        _ address: Address, access: Access = .open, tls: TLSIdentity? = nil, routes: Routes, maxConnections: Int = 1024,
         clientTimeout: TimeSpan = .seconds(30), logger: Logger
     ) {
         self.address = address
         self.access = access
+        self.tls = tls
         self.routes = routes
         self.maxConnections = maxConnections
         self.clientTimeout = clientTimeout
@@ -63,7 +68,7 @@ public struct HTTPService: Sendable {
     public func run(onListening: @escaping @Sendable (_ port: Int?) async -> Void = { _ in }) async throws {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let listener = NIOLockedValueBox<(any Channel)?>(nil)
-        let application = application(on: loop) { channel in
+        let application = try application(on: loop) { channel in
             listener.withLockedValue { $0 = channel }
             await onListening(channel.localAddress?.port)
         }
@@ -84,7 +89,7 @@ public struct HTTPService: Sendable {
 
     private func application(
         on loop: any EventLoop, onListening: @escaping @Sendable (any Channel) async -> Void
-    ) -> Application<Responder> {
+    ) throws -> Application<Responder> {
         var decoder = HTTP1Channel.Configuration.DecoderConfiguration()
         decoder.maxHeaderFieldSize = 16 << 10
         decoder.maxHeaderListSize = 32 << 10
@@ -97,12 +102,13 @@ public struct HTTPService: Sendable {
             case .tcp(let host, let port): .hostname(host, port: port)
             }
         let timeout = TimeAmount.milliseconds(clientTimeout.milliseconds)
+        let http = HTTPServerBuilder.http1(
+            configuration: .init(
+                additionalChannelHandlers: [StallGuard(limit: timeout)], idleTimeout: timeout,
+                httpDecoderConfiguration: decoder))
         return Application(
             responder: Responder(access: access, routes: routes, clientTimeout: timeout, logger: logger),
-            server: .http1(
-                configuration: .init(
-                    additionalChannelHandlers: [StallGuard(limit: timeout)], idleTimeout: timeout,
-                    httpDecoderConfiguration: decoder)),
+            server: try tls.map { try .tls(http, tlsConfiguration: $0.configuration) } ?? http,
             configuration: ApplicationConfiguration(
                 address: bindAddress, availableConnectionsDelegate: .maximum(maxConnections, logger: quiet)),
             onServerRunning: { [address] channel in

@@ -90,7 +90,8 @@ private let stubborn = """
         let tree = ProcessEntry.descendants(of: host.pid).filter(\.isAlive)
         #expect(tree.contains { $0.pid == pid })
         host.disconnect()
-        #expect(Child.wait(host.pid, atMost: .seconds(30)) == .code(0))
+        // In a cluster its container is started again.
+        #expect(Child.wait(host.pid, atMost: .seconds(30)) == .code(1))
         // At the very moment at which the host is gone nothing else may be there.
         #expect(alive(tree) == [])
         #expect(ProcessSweep.Targets(marker: host.marker).find() == [])

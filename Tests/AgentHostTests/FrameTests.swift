@@ -5,14 +5,14 @@ import Testing
 
 @Suite struct FrameTests {
     private let frames: [HostFrame] = [
-        .hello(.init(version: 1, secret: "abc", pid: 7)), .welcome,
+        .hello(.init(version: 1, secret: "abc", pid: 7, environment: ["A": "ü"])), .welcome,
         .start(1, ProcessSpec(arguments: ["a", "ü\n"], environment: ["A": "1", "B": ""], directory: "/x")),
         .started(1, pid: 4711), .startFailed(2, "no"), .data(1, .input, [0, 255]), .data(.max, .output, []),
         .data(1, .errors, [UInt8](repeating: 9, count: HostFrame.chunk)), .credit(1, .input, .max), .end(1, .output),
         .signal(1, 15),
         .exited(1, .code(-1)), .exited(1, .signal(9)), .exited(1, .lost), .abandon(3), .endAll(4, grace: 500), .allEnded(4),
         .list(5),
-        .processes(5, [HostedProcessInfo(pid: 1, command: "x")]), .terminating,
+        .processes(5, [HostedProcessInfo(pid: 1, command: "x")]), .terminating, .release,
     ]
 
     private func bytes(_ frames: [HostFrame]) throws -> [UInt8] {

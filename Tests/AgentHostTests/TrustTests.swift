@@ -63,7 +63,7 @@ import Testing
             #expect(recv(impostor, &byte, 1, 0) <= 0)
             close(impostor)
         }
-        host.disconnect()
+        host.send(.release)
         #expect(Child.wait(host.pid, atMost: .seconds(20)) == .code(0))
     }
 
@@ -139,6 +139,7 @@ import Testing
         let link = try await HostLink.listen(
             directory: run, marker: marker, peerUser: 65534, deadline: .seconds(60), logger: TestHost.logger)
         #expect(link.hostProcess == pid)
+        #expect(link.environment == ["SECRET": "of the host"])
         let process = try await link.start(
             ProcessSpec(
                 arguments: ["sh", "-c", "id -u; cat /proc/$PPID/environ; head -c 1 /proc/$PPID/mem; ls /proc/$PPID/fd"],
@@ -146,7 +147,7 @@ import Testing
         async let errors = text(process.stderr)
         #expect(await text(process.stdout) == "65534\n")
         #expect(await errors.components(separatedBy: "Permission denied").count == 4)
-        try await link.close()
+        try await link.release()
         #expect(Child.wait(pid, atMost: .seconds(20)) == .code(0))
     }
 

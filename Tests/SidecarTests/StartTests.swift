@@ -72,12 +72,23 @@ private func refusal(
     @Test func refusesWhatCannotBeRight() async throws {
         try await withHome { home in
             let short = try home.write("short", "secret")
+            let token = try home.write("long", "0123456789abcdef")
             let long = "/tmp/" + String(repeating: "x", count: 110)
             let cases: [([String], String)] = [
                 (["--listen", "127.0.0.1:0"], "--token-file"),
                 (["--listen", "127.0.0.1:0", "--token-file", short], "16 characters"),
                 (["--listen", "127.0.0.1:0", "--token-file", home.path + "/none"], "cannot be read"),
                 (["--listen", "8080", "--token-file", short], ""),
+                (["--tls-certificate", short], "belong together"),
+                (["--tls-certificate", short, "--tls-key", short], "which is missing"),
+                (
+                    ["--listen", "127.0.0.1:0", "--token-file", token, "--tls-certificate", short, "--tls-key", short],
+                    "The certificate \(short) cannot be read"
+                ),
+                (
+                    ["--agent", try home.write("pod.json", #"{"driver":"acp","command":["x"],"image":"y"}"#)],
+                    "agent.image is what"
+                ),
                 (["--agent", home.path + "/none"], "cannot be read"),
                 (["--workspace", try home.write("w.json", #"{"branch":"main"}"#)], "no repository"),
                 (["--session", "nonsense"], ""),

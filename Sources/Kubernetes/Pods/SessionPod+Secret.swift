@@ -40,13 +40,4 @@ extension SessionPod {
                 "data": .object(files.mapValues { .string(Data($0.utf8).base64EncodedString()) }),
             ])
     }
-
-    /// What a Secret of ``secret(_:pod:)`` holds; nil for another one.
-    public static func credentials(in secret: GenericObject) -> EpochCredentials? {
-        func file(_ name: String) -> String? {
-            secret["data"]?[name]?.string.flatMap { Data(base64Encoded: $0) }.map { String(decoding: $0, as: UTF8.self) }
-        }
-        guard let token = file("token"), let certificate = file("tls.crt"), let key = file("tls.key") else { return nil }
-        return EpochCredentials(token: token, certificate: certificate, key: key)
-    }
 }

@@ -8,7 +8,7 @@ struct HostCommand: ParsableCommand {
         commandName: "host", abstract: "Run processes for a sidecar; the first process of the agent's container.",
         discussion: """
             Proves itself to the sidecar with the secret, whose file it removes first. When the sidecar is lost, ends every process \
-            that it ever started before it does anything else.
+            that it ever started before it does anything else. Exits with 0 when the sidecar has released it.
             """)
 
     @Option(help: "The sidecar's Unix socket for its host.")
@@ -19,8 +19,12 @@ struct HostCommand: ParsableCommand {
     var marker: String
     @Option(help: "How long processes go on after SIGTERM, while the sidecar lets a turn end.")
     var terminationGrace: TimeSpan = .seconds(25)
+    @Option(help: "How long to wait for the sidecar to be there.")
+    var patience: TimeSpan = .seconds(60)
 
     func run() throws {
-        Glibc.exit(HostProcess.run(socket: socket, secretFile: secretFile, marker: marker, terminationGrace: terminationGrace))
+        Glibc.exit(
+            HostProcess.run(
+                socket: socket, secretFile: secretFile, marker: marker, terminationGrace: terminationGrace, patience: patience))
     }
 }

@@ -25,6 +25,10 @@ struct ServeCommand: AsyncParsableCommand {
     var listen: String?
     @Option(help: "A file with the bearer token that callers over TCP must present.")
     var tokenFile: String?
+    @Option(help: "A PEM file with the certificate that --listen shows; needs --tls-key. Without one it speaks plain HTTP.")
+    var tlsCertificate: String?
+    @Option(help: "A PEM file with the certificate's private key.")
+    var tlsKey: String?
     @Option(help: "Which incarnation of the session this is. Default: the one after the last.")
     var epoch: UInt32?
     @Option(help: "The session's key, such as pr:github.com/acme/widgets#12.")
@@ -37,6 +41,11 @@ struct ServeCommand: AsyncParsableCommand {
     var workspaceDir: String?
     @Option(help: "A short directory for the agent host's socket. Default: beside the socket.")
     var runtimeDir: String?
+    @Option(
+        help: """
+            Wait for an agent host of this user id, which another container starts with the same --runtime-dir. Default: start one.
+            """)
+    var hostUser: UInt32?
     @Option(help: "How long one turn may take.") var turnTimeout: TimeSpan = TurnLimits().turnTimeout
     @Option(help: "How long a question to a person stays open.") var inputTimeout: TimeSpan = TurnLimits().inputTimeout
     @Option(help: "How long a cancelled turn may take to stop by itself.") var cancelGrace: TimeSpan = TurnLimits().cancelGrace
@@ -66,6 +75,7 @@ struct ServeCommand: AsyncParsableCommand {
         if address != nil, token == nil {
             throw Problem(.invalidRequest, "--listen needs --token-file: nobody may call over TCP without a token.")
         }
+        let identity = try identity()
 
         let pending = TroubleBox()
         let session = try Session(options, logger: logger) { trouble in
@@ -100,8 +110,8 @@ struct ServeCommand: AsyncParsableCommand {
             if let address, let token {
                 group.addTask {
                     try await HTTPService(
-                        address, access: .token(token, except: SidecarAPI.open), routes: routes, clientTimeout: clientTimeout,
-                        logger: listening
+                        address, access: .token(token, except: SidecarAPI.open), tls: identity, routes: routes,
+                        clientTimeout: clientTimeout, logger: listening
                     ).run { port in
                         listening.notice("listening", metadata: ["address": "\(listen ?? "")", "port": "\(port ?? 0)"])
                     }
@@ -121,11 +131,25 @@ struct ServeCommand: AsyncParsableCommand {
         }
     }
 
+    private func identity() throws -> TLSIdentity? {
+        switch (tlsCertificate, tlsKey) {
+        case (nil, nil): return nil
+        case (let certificate?, let key?):
+            guard listen != nil else { throw Problem(.invalidRequest, "--tls-certificate is for --listen, which is missing.") }
+            return try TLSIdentity(certificate: certificate, key: key)
+        default: throw Problem(.invalidRequest, "--tls-certificate and --tls-key belong together: give both or neither.")
+        }
+    }
+
     private func options() throws -> SessionOptions {
         let state = Self.absolute(stateDir)
         let agent = try self.agent.map { try Self.document(AgentDescription.self, $0, "agent") }
         let workspace = try self.workspace.map { try Self.document(WorkspaceDescription.self, $0, "workspace") }
         if let mistake = agent?.mistake ?? workspace?.mistake { throw Problem(.invalidRequest, mistake) }
+        if let field = agent?.podField {
+            throw Problem(
+                .invalidRequest, "agent.\(field) is what the supervisor makes a pod of; the sidecar can do nothing with it.")
+        }
         guard clientTimeout > .zero else { throw Problem(.invalidRequest, "--client-timeout must be more than zero.") }
         var limits = TurnLimits()
         limits.turnTimeout = turnTimeout
@@ -150,7 +174,8 @@ struct ServeCommand: AsyncParsableCommand {
             agent: agent, workspace: workspace ?? WorkspaceDescription(),
             directory: workspaceDir.map(Self.absolute) ?? state + "/workspace",
             runtime: runtime, limits: limits,
-            hostProgram: [Self.executable, "host"])
+            hostPlacement: hostUser.map { .container(user: $0) } ?? .child(program: [Self.executable, "host"]))
+        options.grace = grace
         options.raw = raw
         return options
     }
@@ -185,6 +210,9 @@ struct ServeCommand: AsyncParsableCommand {
         guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
             throw Problem(.invalidRequest, "--listen takes HOST:PORT, not “\(text)”.")
         }
-        return .tcp(host: String(text[..<colon]), port: Int(port))
+        var host = text[..<colon]
+        // As IPv6 is written, to tell its colons from the port's.
+        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+        return .tcp(host: String(host), port: Int(port))
     }
 }

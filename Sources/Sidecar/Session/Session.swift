@@ -21,9 +21,9 @@ public actor Session {
     nonisolated let startedAt: Timestamp
     private let logger: Logger
     private let host: CurrentHost
-    /// Nil without an agent.
-    private lazy var driver = makeDriver()
-    private let workspace: Workspace
+    /// The environment of what the host runs; nil until that is known.
+    private var environment: [String: String]?
+    private var madeTools: Tools?
 
     private var queue: TurnQueue
     private var signal: ChangeSignal
@@ -66,13 +66,25 @@ public actor Session {
         self.secrets = secrets
         let host = CurrentHost(secrets: secrets)
         self.host = host
-        workspace = Workspace(options.workspace, directory: options.directory, host: host, environment: options.environment)
+        if case .child = options.hostPlacement { environment = options.environment }
     }
 
-    private func makeDriver() -> (any AgentDriver)? {
-        options.agent.map {
+    /// What works on a turn. The driver is nil without an agent.
+    private typealias Tools = (driver: (any AgentDriver)?, workspace: Workspace)
+
+    /// Nil until the environment is known.
+    private var tools: Tools? {
+        if madeTools == nil, let environment { madeTools = makeTools(in: environment) }
+        return madeTools
+    }
+
+    private var driver: (any AgentDriver)? { tools?.driver }
+
+    private func makeTools(in environment: [String: String]) -> Tools {
+        let workspace = Workspace(options.workspace, directory: options.directory, host: host, environment: environment)
+        let driver = options.agent.map {
             let environment = AgentEnvironment(
-                options.environment.merging(["HOLDFAST_AGENT_STATE": options.state + "/agent"]) { $1 }, for: $0,
+                environment.merging(["HOLDFAST_AGENT_STATE": options.state + "/agent"]) { $1 }, for: $0,
                 learn: { [secrets] in secrets.learn($0) })
             // What the set-up command prints comes before the agent's start. A missing one is the first turn's trouble.
             _ = try? environment.read()
@@ -80,6 +92,7 @@ public actor Session {
                 description: $0, host: host, environment: environment, workspace: options.workspace,
                 digest: { [weak self] in await self?.digest ?? "" })
         }
+        return (driver, workspace)
     }
 
     private var digest: String { Digest.text(of: queue.recent) }
@@ -230,18 +243,18 @@ public actor Session {
 
     private func forgetProcesses() async {
         await driver?.processesEnded()
-        await workspace.processesEnded()
+        await tools?.workspace.processesEnded()
     }
 
     // MARK: A turn
 
     private func run(_ id: TurnID) async {
-        guard let turn = queue.running, turn.id == id, let driver else { return }
+        guard let turn = queue.running, turn.id == id, let tools, let driver = tools.driver else { return }
         let attempt = turn.attempts
         let reporter = SessionReporter(session: self, turn: id, attempt: attempt)
         var outcome: TurnOutcome
         do {
-            let notes = try await workspace.prepare { step in await reporter.record(.workspaceStep(step)) }
+            let notes = try await tools.workspace.prepare { step in await reporter.record(.workspaceStep(step)) }
             if queue.isStopping {
                 outcome = TurnOutcome(
                     TurnEnded(state: .cancelled, reason: .cancelled, message: "stopped before the agent began"), clean: false)
@@ -322,7 +335,7 @@ public actor Session {
     /// Adds how the working directory stands to a turn's results. That it cannot be told is told, and fails no turn.
     private func describeWorkspace(in outcome: inout TurnOutcome, _ reporter: SessionReporter) async {
         do throws(WorkspaceError) {
-            let state = try await workspace.state()
+            guard let state = try await tools?.workspace.state() else { return }
             guard state != WorkspaceState() else { return }  // No repository.
             await reporter.record(.workspaceState(state))
             var results = outcome.end.results ?? TurnResults()
@@ -361,6 +374,31 @@ public actor Session {
     // MARK: The agent host
 
     private var hostLink: HostLink?
+    /// The host's container is being stopped, and it has been released: no other will come.
+    private var hostWasReleased = false
+
+    private func connectHost() async throws(HostError) -> HostLink {
+        switch options.hostPlacement {
+        case .child(let program):
+            return try await HostLink.start(
+                directory: options.runtime, marker: options.marker, executable: program, logger: logger)
+        case .container(let user):
+            let link = try await HostLink.listen(
+                directory: options.runtime, marker: options.marker, peerUser: user, deadline: .minutes(5), logger: logger)
+            if environment == nil {
+                secrets.learn(Secrets.values(ofEnvironment: link.environment))
+                environment = link.environment
+            }
+            Task {
+                guard await link.waitUntilTerminating() else { return }
+                logger.notice("the agent's container is being stopped", metadata: ["grace": "\(options.grace)"])
+                await drainForShutdown(grace: options.grace)
+                hostWasReleased = true
+                try? await link.release()
+            }
+            return link
+        }
+    }
 
     /// Starts the agent host, and again whenever it ends; until the task is cancelled.
     private func keepHost() async {
@@ -368,8 +406,7 @@ public actor Session {
         var failures = 0
         while !Task.isCancelled {
             do {
-                let link = try await HostLink.start(
-                    directory: options.runtime, marker: options.marker, executable: options.hostProgram, logger: logger)
+                let link = try await connectHost()
                 hostLink = link
                 host.connect(link)
                 failures = 0
@@ -381,9 +418,10 @@ public actor Session {
                 await forgetProcesses()
                 guard let reason else {
                     // This task is cancelled, and waits would end at once: the release goes on in one that is not.
-                    try await Task { try await link.close() }.value
+                    try await Task { try await link.release() }.value
                     return
                 }
+                if hostWasReleased { return }
                 handle(.hostLost(reason: reason))
                 await sweep(after: link)
             } catch {

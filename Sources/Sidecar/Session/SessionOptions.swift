@@ -1,4 +1,4 @@
-import Glibc
+import AgentHost
 public import SessionModel
 
 /// How a sidecar is set up: what the command line and its files say.
@@ -19,13 +19,22 @@ public struct SessionOptions: Sendable {
     public var raw = false
     /// How long processes have to end after SIGTERM.
     public var processGrace = TimeSpan.seconds(5)
-    /// The program that is the agent host: this one.
-    public var hostProgram: [String]
+    /// How long a running turn may go on after SIGTERM.
+    public var grace = TimeSpan.seconds(25)
+    public var hostPlacement: HostPlacement
+
+    /// Where the agent host is.
+    public enum HostPlacement: Sendable {
+        /// A child of the sidecar, by this program and its first arguments; everything that it runs gets the sidecar's environment.
+        case child(program: [String])
+        /// In another container, as this user; what it runs gets that container's environment.
+        case container(user: UInt32)
+    }
 
     public init(
         state: String, key: SessionKey?, epoch: UInt32?, agent: AgentDescription?, workspace: WorkspaceDescription,
         directory: String,
-        runtime: String, limits: TurnLimits, hostProgram: [String]
+        runtime: String, limits: TurnLimits, hostPlacement: HostPlacement
     ) {
         self.state = state
         self.key = key
@@ -35,7 +44,7 @@ public struct SessionOptions: Sendable {
         self.directory = directory
         self.runtime = runtime
         self.limits = limits
-        self.hostProgram = hostProgram
+        self.hostPlacement = hostPlacement
     }
 
     /// By this entry of their environment the processes of a session are found when everything that knew them is dead.
@@ -48,14 +57,5 @@ public struct SessionOptions: Sendable {
     }
 
     /// What the agent, git and the set-up command get of this process's own environment: all but what is Holdfast's.
-    var environment: [String: String] {
-        var variables: [String: String] = [:]
-        var entry = environ
-        while let text = entry.pointee {
-            let parts = String(cString: text).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            if parts.count == 2, !parts[0].hasPrefix("HOLDFAST_") { variables[String(parts[0])] = String(parts[1]) }
-            entry += 1
-        }
-        return variables
-    }
+    var environment: [String: String] { ownEnvironment().filter { !$0.key.hasPrefix("HOLDFAST_") } }
 }

@@ -39,7 +39,8 @@ enum PodSamples {
         let pod = try manifest.pod()
         var made = pod.metadata
         made.uid = "66666666-7777-8888-9999-aaaaaaaaaaaa"
-        let credentials = EpochCredentials(token: "a-token-of-the-epoch", certificate: "CERTIFICATE", key: "KEY")
+        let credentials = EpochCredentials(
+            token: "a-token-of-the-epoch", certificate: "CERTIFICATE", key: "KEY")
         return try [manifest.claim(), pod, manifest.secret(credentials, pod: made)].compactMap(\.self)
             + [SessionNetworkPolicies.policy(namespace: "team-a", supervisor: "holdfast-system", closed: ["203.0.113.7/32"])]
     }

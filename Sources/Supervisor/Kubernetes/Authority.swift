@@ -1,0 +1,122 @@
+import Crypto
+import Curl
+import Foundation
+import Kubernetes
+import SessionModel
+import SwiftASN1
+import X509
+
+/// What sidecars and the supervisor know each other by: the supervisor's own certificate authority, which signs one certificate for
+/// every epoch of every session and is all that its clients trust; and the key that every epoch's bearer token follows from.
+///
+/// All of it is in one Secret of the supervisor's namespace. So a supervisor needs to read no Secret of the sessions' namespaces, and
+/// another replica knows the tokens of sidecars that it did not start.
+struct Authority: Sendable {
+    /// PEM: this authority's certificate, and those of earlier ones whose signatures are still about.
+    let trusted: String
+    private let name: DistinguishedName
+    private let key: P256.Signing.PrivateKey
+    private let notAfter: Date
+    private let tokenKey: SymmetricKey
+
+    /// A new one, for ten years.
+    /// - Parameter old: whose place it takes: what that has signed stays good, and so do its tokens.
+    init(replacing old: Authority? = nil, at now: Date = .now) throws {
+        key = P256.Signing.PrivateKey()
+        name = try DistinguishedName { CommonName("Holdfast sessions \(Identity.uid().prefix(8))") }
+        notAfter = now + 10 * 365 * 86_400
+        let (name, key) = (name, key)
+        let certificate = try Certificate(
+            version: .v3, serialNumber: .init(), publicKey: .init(key.publicKey), notValidBefore: now - Self.skew,
+            notValidAfter: notAfter, issuer: name, subject: name, signatureAlgorithm: .ecdsaWithSHA256,
+            extensions: try Certificate.Extensions {
+                Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
+                Critical(KeyUsage(keyCertSign: true))
+            }, issuerPrivateKey: .init(key))
+        trusted = try certificate.serializeAsPEM().pemString + "\n" + (old?.trusted ?? "")
+        tokenKey = old?.tokenKey ?? SymmetricKey(size: .bits256)
+    }
+
+    /// Clocks differ.
+    private static let skew: TimeInterval = 3600
+
+    /// It ends within a year, and is to be replaced.
+    func isOld(at now: Date = .now) -> Bool { notAfter < now + 365 * 86_400 }
+
+    // MARK: Its Secret
+
+    static let secretName = "holdfast-authority"
+
+    /// - Throws: ``LocalError`` when the Secret holds something else.
+    init(_ secret: GenericObject) throws(LocalError) {
+        func file(_ name: String) throws(LocalError) -> Data {
+            guard let data = secret["data"]?[name]?.string.flatMap({ Data(base64Encoded: $0) }), !data.isEmpty else {
+                throw LocalError("the Secret \(Self.secretName) has no \(name); delete it, and the supervisor makes a new one")
+            }
+            return data
+        }
+        trusted = String(decoding: try file("ca.crt"), as: UTF8.self)
+        tokenKey = SymmetricKey(data: try file("token.key"))
+        do {
+            key = try P256.Signing.PrivateKey(pemRepresentation: String(decoding: try file("tls.key"), as: UTF8.self))
+            let own = try Certificate(pemEncoded: String(decoding: try file("tls.crt"), as: UTF8.self))
+            guard own.publicKey == .init(key.publicKey) else { throw LocalError("its key is another one's") }
+            name = own.subject
+            notAfter = own.notValidAfter
+        } catch {
+            throw LocalError(
+                "the Secret \(Self.secretName) cannot be used: \(error); delete it, and the supervisor makes a new one")
+        }
+    }
+
+    func secret(namespace: String) -> GenericObject {
+        // Its own certificate is the first.
+        let end = trusted.range(of: "-----END CERTIFICATE-----")
+        let files = [
+            "tls.crt": end.map { trusted[..<$0.upperBound] + "\n" }.map(String.init) ?? trusted,
+            "tls.key": key.pemRepresentation, "ca.crt": trusted,
+        ]
+        var data = files.mapValues { Data($0.utf8).base64EncodedString() }
+        data["token.key"] = tokenKey.withUnsafeBytes { Data($0) }.base64EncodedString()
+        return GenericObject(
+            .secrets,
+            metadata: ObjectMeta(
+                name: Self.secretName, namespace: namespace, labels: ["app.kubernetes.io/managed-by": "holdfast"]),
+            members: ["type": "kubernetes.io/tls", "data": .object(data.mapValues { .string($0) })])
+    }
+
+    // MARK: An epoch
+
+    /// The bearer token of an epoch's sidecar: nobody can tell it who has not the authority's Secret or the epoch's.
+    func token(for pod: SessionPod) -> String {
+        let text = "\(pod.session.metadata.uid)/\(pod.serverName)"
+        return HMAC<SHA256>.authenticationCode(for: Data(text.utf8), using: tokenKey)
+            .map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+    }
+
+    /// The token, and a new certificate.
+    func credentials(for pod: SessionPod, at now: Date = .now) throws -> EpochCredentials {
+        let own = P256.Signing.PrivateKey()
+        let certificate = try Certificate(
+            version: .v3, serialNumber: .init(), publicKey: .init(own.publicKey), notValidBefore: now - Self.skew,
+            notValidAfter: notAfter, issuer: name,
+            // A common name has at most 64 characters, which the pod's may not fit in.
+            subject: try DistinguishedName { CommonName("holdfast-sidecar") }, signatureAlgorithm: .ecdsaWithSHA256,
+            extensions: try Certificate.Extensions {
+                Critical(BasicConstraints.notCertificateAuthority)
+                Critical(KeyUsage(digitalSignature: true))
+                try ExtendedKeyUsage([.serverAuth])
+                SubjectAlternativeNames([.dnsName(pod.serverName)])
+            }, issuerPrivateKey: .init(key))
+        return EpochCredentials(
+            token: token(for: pod), certificate: try certificate.serializeAsPEM().pemString, key: own.pemRepresentation)
+    }
+
+    /// How a client makes sure that it talks with this epoch's sidecar, whoever has its address now.
+    func tls(for pod: SessionPod) -> CurlTLS {
+        var tls = CurlTLS()
+        tls.authorities = .pem(Array(trusted.utf8))
+        tls.serverName = pod.serverName
+        return tls
+    }
+}
