@@ -17,6 +17,8 @@ public struct CurlError: Error, Sendable, Hashable {
         case `protocol`
         /// The body is longer than the caller's limit.
         case tooLarge
+        /// The request's streamed body broke off, or has another length than was announced.
+        case upload
         /// The Swift task was cancelled.
         case cancelled
         /// The client was shut down.

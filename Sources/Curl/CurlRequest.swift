@@ -14,13 +14,16 @@ public struct CurlRequest: Sendable {
     public var url: String
     public var headers: [(name: String, value: String)]
     public var body: [UInt8]?
+    /// A body that is made while it is sent, instead of ``body``.
+    public var upload: CurlUpload?
     /// Connect to this Unix socket instead of the URL's host.
     public var unixSocket: String?
     /// How long it may take until the connection stands, TLS included.
     public var connectTimeout: Duration = .seconds(10)
     /// How long the whole request may take, its body included. Nil for none: what streams needs.
     public var timeout: Duration?
-    /// The longest time in which no byte is received, not counting time in which the reader makes the transfer wait.
+    /// The longest time in which no byte is sent or received, not counting time in which the reader, or the writer of ``upload``,
+    /// makes the transfer wait.
     public var idleTimeout: Duration?
     public var tls = CurlTLS()
     /// Share a connection with others where a TLS server offers HTTP/2. False suits a long stream: a server of HTTP/2 hears of the

@@ -7,7 +7,7 @@ final class Engine: Sendable {
     enum Command: Sendable {
         case start(Transfer)
         case abort(Transfer)
-        /// The reader has room again.
+        /// The reader has room again, or there is more to send.
         case resume(Transfer)
         case shutdown(CheckedContinuation<Void, Never>?)
     }

@@ -11,7 +11,8 @@ final class Exchange {
     /// Milliseconds.
     let idleLimit: Int64?
     private(set) var lastActivity = monotonicMilliseconds()
-    private(set) var isPaused = false
+    private var isReceivePaused = false
+    private var isSendPaused = false
     private var headerList: UnsafeMutablePointer<curl_slist>?
     private var connectList: UnsafeMutablePointer<curl_slist>?
     /// Where libcurl writes what went wrong.
@@ -91,6 +92,19 @@ final class Exchange {
         let request = transfer.request
         guard !request.method.isEmpty, request.method.utf8.allSatisfy(isTokenByte) else {
             throw CurlError(.invalidRequest, "\(transfer.summary): “\(request.method)” is not a method")
+        }
+        if let upload = request.upload {
+            guard request.body == nil else {
+                throw CurlError(.invalidRequest, "\(transfer.summary): there are two bodies, one of them streamed")
+            }
+            try set(CURLOPT_POST, 1)
+            try check(holdfast_curl_set_offset(easy, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(upload.length ?? -1)))
+            try check(holdfast_curl_set_callback(easy, CURLOPT_READFUNCTION, bodyWanted))
+            try set(CURLOPT_READDATA, pointer: Unmanaged.passUnretained(self).toOpaque())
+            // On a kept-alive connection that turns out to be dead it would have to be sent once more.
+            try set(CURLOPT_FRESH_CONNECT, 1)
+            if request.method != "POST" { try set(CURLOPT_CUSTOMREQUEST, request.method) }
+            return
         }
         // A method that usually carries a body says `Content-Length: 0` when it has none.
         let body = request.body ?? (["POST", "PUT", "PATCH"].contains(request.method) ? [] : nil)
@@ -197,10 +211,15 @@ final class Exchange {
 
     // MARK: While it runs
 
-    /// Goes on after a pause. libcurl hands over what it held back before this returns.
+    /// The caller makes the server wait, as a reader or as a writer.
+    var isPaused: Bool { isReceivePaused || isSendPaused }
+
+    /// Goes on after a pause, in both directions: what cannot go on says so again. libcurl hands over what it held back before this
+    /// returns.
     func resume() {
         guard isPaused else { return }
-        isPaused = false
+        isReceivePaused = false
+        isSendPaused = false
         lastActivity = monotonicMilliseconds()
         curl_easy_pause(easy, CURLPAUSE_CONT)
     }
@@ -239,8 +258,15 @@ final class Exchange {
     fileprivate func receiveBody(_ bytes: UnsafeRawBufferPointer) -> TransferState.Verdict {
         lastActivity = monotonicMilliseconds()
         let verdict = transfer.receive(bytes)
-        isPaused = verdict == .pause
+        isReceivePaused = verdict == .pause
         return verdict
+    }
+
+    fileprivate func send(into space: UnsafeMutableRawBufferPointer) -> UploadState.Portion {
+        lastActivity = monotonicMilliseconds()
+        let portion = transfer.send(into: space)
+        if case .pause = portion { isSendPaused = true }
+        return portion
     }
 
     // MARK: When it fails
@@ -294,6 +320,17 @@ private func bodyArrived(
     case .taken: return size * count
     case .pause: return Int(CURL_WRITEFUNC_PAUSE)
     case .refuse: return 0
+    }
+}
+
+private func bodyWanted(
+    _ space: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
+) -> Int {
+    let exchange = Unmanaged<Exchange>.fromOpaque(context!).takeUnretainedValue()
+    switch exchange.send(into: UnsafeMutableRawBufferPointer(start: space, count: size * count)) {
+    case .bytes(let count): return count
+    case .pause: return Int(CURL_READFUNC_PAUSE)
+    case .end: return 0
     }
 }
 

@@ -12,6 +12,7 @@ public final class LoopbackServer: Sendable {
         public var query: String
         /// Names in lower case.
         public var headers: [String: String]
+        /// Empty when the server streams bodies: the handler then takes it from ``Connection/readBody()``.
         public var body: [UInt8]
     }
 
@@ -25,6 +26,7 @@ public final class LoopbackServer: Sendable {
     public let url: String
     private let listener: Int32
     private let handler: Handler
+    private let streamsBodies: Bool
     private let state = NIOLockedValueBox(State())
 
     private struct State {
@@ -34,8 +36,9 @@ public final class LoopbackServer: Sendable {
     }
 
     /// - Parameter port: 0 for any that is free.
-    public init(unixSocket: String? = nil, port: UInt16 = 0, handler: @escaping Handler) throws {
+    public init(unixSocket: String? = nil, port: UInt16 = 0, streamsBodies: Bool = false, handler: @escaping Handler) throws {
         self.handler = handler
+        self.streamsBodies = streamsBodies
         let listener: Int32
         var bound = port
         if let unixSocket {
@@ -105,7 +108,7 @@ public final class LoopbackServer: Sendable {
                 continue
             }
             Thread.start { [self] in
-                let connection = Connection(descriptor)
+                let connection = Connection(descriptor, streamsBodies: streamsBodies)
                 while let request = connection.readRequest() {
                     do { try handler(request, connection) } catch { break }
                     if connection.isClosing { break }
@@ -126,9 +129,17 @@ public final class LoopbackServer: Sendable {
     /// One client's connection, for its handler's thread only, but for ``reset()`` and ``close()``.
     public final class Connection: Sendable {
         private let descriptor: Int32
+        private let streamsBodies: Bool
         private let state = NIOLockedValueBox((input: [UInt8](), isClosing: false))
+        private let body = NIOLockedValueBox(Body.length(0))
 
-        fileprivate init(_ descriptor: Int32) { self.descriptor = descriptor }
+        /// What is still to come of the request's body.
+        private enum Body: Equatable { case length(Int), chunk(Int), chunks }
+
+        fileprivate init(_ descriptor: Int32, streamsBodies: Bool) {
+            self.descriptor = descriptor
+            self.streamsBodies = streamsBodies
+        }
 
         fileprivate var isClosing: Bool { state.withLockedValue { $0.isClosing } }
 
@@ -188,18 +199,70 @@ public final class LoopbackServer: Sendable {
             }
         }
 
-        fileprivate func readRequest() -> Request? {
-            var input = state.withLockedValue { $0.input }
-            var chunk = [UInt8](repeating: 0, count: 16 << 10)
-            func more() -> Bool {
-                while true {
-                    let count = recv(descriptor, &chunk, chunk.count, 0)
-                    if count < 0, errno == EINTR { continue }
-                    guard count > 0 else { return false }
-                    input.append(contentsOf: chunk[..<count])
-                    return true
+        /// The next bytes of the request's body, never none; nil at its end.
+        /// - Throws: when the client broke off.
+        public func readBody() throws -> [UInt8]? {
+            while true {
+                switch body.withLockedValue({ $0 }) {
+                case .length(0): return nil
+                case .length(let left):
+                    let bytes = try take(upTo: left)
+                    body.withLockedValue { $0 = .length(left - bytes.count) }
+                    return bytes
+                case .chunk(let left):
+                    let bytes = try take(upTo: left)
+                    if bytes.count == left { _ = try takeLine() }
+                    body.withLockedValue { $0 = bytes.count == left ? .chunks : .chunk(left - bytes.count) }
+                    return bytes
+                case .chunks:
+                    let size = try takeLine().prefix { $0 != UInt8(ascii: ";") }
+                    guard let count = Int(String(decoding: size, as: UTF8.self), radix: 16) else {
+                        throw Failure(message: "a chunk has no size")
+                    }
+                    if count == 0 { _ = try takeLine() }
+                    body.withLockedValue { $0 = count == 0 ? .length(0) : .chunk(count) }
                 }
             }
+        }
+
+        private func take(upTo most: Int) throws -> [UInt8] {
+            var input = state.withLockedValue { $0.input }
+            if input.isEmpty, !receive(into: &input) { throw Failure(message: "the client has left in the middle of a body") }
+            let bytes = Array(input.prefix(most))
+            input.removeFirst(bytes.count)
+            state.withLockedValue { [input] in $0.input = input }
+            return bytes
+        }
+
+        private func takeLine() throws -> [UInt8] {
+            var input = state.withLockedValue { $0.input }
+            while true {
+                if let end = input.firstIndex(of: UInt8(ascii: "\n")) {
+                    let line = input[..<end].filter { $0 != UInt8(ascii: "\r") }
+                    input.removeFirst(end + 1)
+                    state.withLockedValue { [input] in $0.input = input }
+                    return Array(line)
+                }
+                guard receive(into: &input) else { throw Failure(message: "the client has left in the middle of a line") }
+            }
+        }
+
+        private func receive(into input: inout [UInt8]) -> Bool {
+            var chunk = [UInt8](repeating: 0, count: 64 << 10)
+            while true {
+                let count = recv(descriptor, &chunk, chunk.count, 0)
+                if count < 0, errno == EINTR { continue }
+                guard count > 0 else { return false }
+                input.append(contentsOf: chunk[..<count])
+                return true
+            }
+        }
+
+        fileprivate func readRequest() -> Request? {
+            // What the handler has left of the last body is in the way of the next request.
+            guard (try? drain()) != nil else { return nil }
+            var input = state.withLockedValue { $0.input }
+            func more() -> Bool { receive(into: &input) }
             let blank = Array("\r\n\r\n".utf8)
             var end: Int?
             while end == nil {
@@ -215,15 +278,20 @@ public final class LoopbackServer: Sendable {
                 headers[parts[0].lowercased()] = parts.count > 1 ? String(parts[1].drop { $0 == " " }) : ""
             }
             let length = headers["content-length"].flatMap { Int($0) } ?? 0
-            while input.count < length { if !more() { return nil } }
-            let body = Array(input[..<length])
-            input.removeFirst(length)
-            state.withLockedValue { $0.input = input }
+            let isChunked = headers["transfer-encoding"]?.lowercased() == "chunked"
+            body.withLockedValue { $0 = isChunked ? .chunks : .length(length) }
+            state.withLockedValue { [input] in $0.input = input }
+            var whole: [UInt8] = []
+            if !streamsBodies {
+                do { while let bytes = try readBody() { whole += bytes } } catch { return nil }
+            }
             let target = words[1].split(separator: "?", maxSplits: 1)
             return Request(
                 method: String(words[0]), path: String(target[0]), query: target.count > 1 ? String(target[1]) : "",
-                headers: headers, body: body)
+                headers: headers, body: whole)
         }
+
+        private func drain() throws { while try readBody() != nil {} }
     }
 }
 
