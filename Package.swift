@@ -114,11 +114,15 @@ let package = Package(
 
         // The supervisor and the command line.
         library("Curl", ["CCurl", "CLinux", nioLocks]),
+        library(
+            "GitGateway",
+            ["SessionModel", "HTTPServing", "Curl", crypto, hummingbird, httpTypes, nio, nioLocks, logging]),
         library("Kubernetes", ["SessionModel", "Curl", "Processes", yams, nioLocks, logging]),
         library(
             "Supervisor",
             [
-                "SessionModel", "Journal", "HTTPServing", "TranscriptServing", "Curl", "Kubernetes", "Processes", arguments,
+                "SessionModel", "Journal", "HTTPServing", "TranscriptServing", "Curl", "GitGateway", "Kubernetes", "Processes",
+                arguments,
                 crypto, grdb,
                 hummingbird, httpTypes,
                 nio,
@@ -161,6 +165,7 @@ let package = Package(
         tests("Workspace", ["Workspace", "AgentHost", "SessionModel"]),
         tests("Sidecar", ["Sidecar", "SessionModel", "Journal", "AgentHost", "Processes", "Curl"]),
         tests("Curl", ["Curl", "TLSServer", nioLocks]),
+        tests("GitGateway", ["GitGateway", "HTTPServing", "SessionModel", "Curl", nioLocks, logging]),
         .testTarget(
             name: "KubernetesTests",
             dependencies: ["Kubernetes", "KubernetesDouble", "TLSServer", "SessionModel", "Curl", "Support", yams, nioLocks],

@@ -11,6 +11,9 @@ public struct Call: Sendable {
     let channel: any Channel
     let timeout: TimeAmount
 
+    /// The whole path, decoded; nil when an escape in it is none, or what it stands for is not UTF-8.
+    public var path: String? { Routes.percentDecoded(request.uri.path[...]) }
+
     public func parameter(_ name: Substring) -> String { parameters[name] ?? "" }
 
     /// A query parameter; nil when it is absent.

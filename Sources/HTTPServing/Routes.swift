@@ -17,8 +17,12 @@ public struct Routes: Sendable {
     }
 
     private var routes: [Route] = []
+    private var fallback: Handler?
 
     public init() {}
+
+    /// Takes every request whose path no route has, instead of a 404.
+    public mutating func otherwise(_ handler: @escaping Handler) { fallback = handler }
 
     /// - Parameter pattern: segments separated by slashes; `{name}` matches one segment of any content.
     public mutating func on(_ method: HTTPRequest.Method, _ pattern: StaticString, _ handler: @escaping Handler) {
@@ -42,6 +46,7 @@ public struct Routes: Sendable {
             allowed.append(route.method.rawValue)
             if route.method == .get { allowed.append("HEAD") }
         }
+        if allowed.isEmpty, let fallback { return .handler(fallback, [:]) }
         return allowed.isEmpty ? .none : .methods(allowed)
     }
 

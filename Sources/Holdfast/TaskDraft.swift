@@ -24,6 +24,19 @@ struct TaskOptions: ParsableArguments, Sendable {
 
     @Option(
         help: ArgumentHelp(
+            "A file on the server's machine with the forge's token for the repository: git reaches it through the git gateway, and the agent never sees the token.",
+            valueName: "file"))
+    var gitToken: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "A branch that the session may push beside its own; may be given several times. Needs --git-token.",
+            valueName: "branch"
+        ))
+    var pushBranch: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
             "An agent that the server knows by name, or a .json or .yaml file that describes one.", valueName: "name|file"))
     var agent: String?
 
@@ -54,6 +67,12 @@ struct TaskOptions: ParsableArguments, Sendable {
     var raw = false
 
     @OptionGroup(title: "Lifetime of a new session") var lifetime: LifetimeOptions
+
+    /// An option that was given and means nothing without a repository.
+    var needingRepository: String? {
+        [("ref", ref != nil), ("setup", setup != nil), ("git-token", gitToken != nil), ("push-branch", !pushBranch.isEmpty)]
+            .first { $0.1 }?.0
+    }
 }
 
 /// A Task as the command line asks for it: what goes to the server, and the preset it is to use.
@@ -76,10 +95,15 @@ struct TaskDraft: Sendable, Hashable {
         }
         let repository = options.repo.map { ScopeArgument.absolute($0, directory) } ?? spec.scope.flatMap(ScopeArgument.cloneURL)
         if let repository {
-            spec.workspace = WorkspaceSpec(repository: repository, ref: options.ref, setupCommand: options.setup)
-        } else if options.ref != nil || options.setup != nil {
-            throw Failure(
-                .usage, "--\(options.ref != nil ? "ref" : "setup") needs a repository: give --repo or a --scope that has one")
+            spec.workspace = WorkspaceSpec(
+                repository: repository, ref: options.ref, setupCommand: options.setup,
+                credentials: options.gitToken.map { file in
+                    WorkspaceCredentials(
+                        tokenFile: ScopeArgument.absolute(file.hasPrefix("/") ? file : "./\(file)", directory))
+                },
+                push: options.pushBranch.isEmpty ? nil : PushRules(branches: options.pushBranch))
+        } else if let option = options.needingRepository {
+            throw Failure(.usage, "--\(option) needs a repository: give --repo or a --scope that has one")
         }
         if let name = options.agent {
             if name.contains("/") || [".json", ".yaml", ".yml"].contains(where: name.hasSuffix) {

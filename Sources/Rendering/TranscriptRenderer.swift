@@ -119,6 +119,7 @@ enum Sentence {
         case .error(let data): "error: \(data.reason)"
         case .workspaceStep(let data): data.message
         case .workspaceState(let data): "workspace: \(Wording.workspace(data))"
+        case .git(let data): Wording.transfer(data)
         case .unknown(let type, _): type
         case .hostConnected, .conversationStarted, .usage, .turnQueued, .turnDispatched, .turnEnded, .inputRequested, .message,
             .thought, .toolCall, .toolResult, .plan, .agentOutput:
@@ -130,6 +131,7 @@ enum Sentence {
         switch body {
         case .journalGap, .hostLost, .turnInterrupted, .error: true
         case .workspaceStep(let step): step.step == .failed || step.step == .diverged
+        case .git(let transfer): transfer.outcome != .ok
         default: false
         }
     }

@@ -62,6 +62,22 @@ public enum Wording {
         return TerminalText.harmlessLine(parts.joined(separator: ", "))
     }
 
+    /// `pushed holdfast/issue-7 at 3f2a1c9`, `push refused: main (…)`, `fetched 1.2M bytes through the git gateway`
+    static func transfer(_ transfer: GitTransfer) -> String {
+        let refs = (transfer.refs ?? []).map { update in
+            let name = update.ref.hasPrefix("refs/heads/") ? String(update.ref.dropFirst(11)) : update.ref
+            if let why = update.refused { return "\(name) (\(why))" }
+            return update.new.map { "\(name) at \($0.prefix(7))" } ?? "the removal of \(name)"
+        }
+        let text =
+            switch (transfer.operation, transfer.outcome) {
+            case (.fetch, .ok): "fetched \(count(transfer.receivedBytes)) bytes through the git gateway"
+            case (.push, .ok): "pushed \(refs.joined(separator: ", "))"
+            case (let operation, let outcome): ([operation.rawValue, "\(outcome.rawValue):"] + refs).joined(separator: " ")
+            }
+        return TerminalText.harmlessLine(text + (transfer.message.map { " \($0)" } ?? ""))
+    }
+
     /// `18:14:05`, UTC.
     public static func clock(_ time: Timestamp) -> String { String(time.description.dropFirst(11).prefix(8)) }
     /// `2026-11-23`, UTC.

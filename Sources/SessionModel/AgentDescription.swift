@@ -142,6 +142,8 @@ public struct WorkspaceDescription: Sendable, Hashable, Codable {
     public var mirror: String?
     /// Run with `sh -c` in the workspace whenever a sidecar starts.
     public var setupCommand: String?
+    /// The absolute path of a file that the clone's configuration includes: how its git reaches the git gateway.
+    public var gitConfig: String?
     /// How long one git or set-up step may take. Default 10m.
     public var stepTimeout: TimeSpan?
 
@@ -173,6 +175,9 @@ public struct WorkspaceDescription: Sendable, Hashable, Codable {
         }
         if let commit, commit.utf8.count < 7 || commit.utf8.count > 64 || !commit.allSatisfy(\.isHexDigit) {
             return "workspace.commit “\(commit)” is not a commit's object name"
+        }
+        if let gitConfig, !gitConfig.hasPrefix("/") || gitConfig.contains("\0") {
+            return "workspace.gitConfig “\(gitConfig)” is not an absolute path"
         }
         if let stepTimeout, stepTimeout <= .zero { return "workspace.stepTimeout must be more than zero" }
         return nil

@@ -59,6 +59,8 @@ public enum EventBody: Sendable, Hashable {
     // The working directory.
     case workspaceStep(WorkspaceStep)
     case workspaceState(WorkspaceState)
+    /// `git.fetch` or `git.push`
+    case git(GitTransfer)
 
     /// A type that a later version writes.
     case unknown(type: String, data: JSONValue)

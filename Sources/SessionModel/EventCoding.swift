@@ -35,6 +35,7 @@ extension EventBody {
         case .error: "error"
         case .workspaceStep: "workspace.step"
         case .workspaceState: "workspace.state"
+        case .git(let data): "git.\(data.operation.rawValue)"
         case .unknown(let type, _): type
         }
     }
@@ -79,6 +80,7 @@ extension EventBody {
         case .error(let data): data
         case .workspaceStep(let data): data
         case .workspaceState(let data): data
+        case .git(let data): data
         case .unknown(_, let data): data
         }
     }
@@ -124,6 +126,7 @@ extension EventBody {
         case "error": self = .error(try .init(from: decoder))
         case "workspace.step": self = .workspaceStep(try .init(from: decoder))
         case "workspace.state": self = .workspaceState(try .init(from: decoder))
+        case "git.fetch", "git.push": self = .git(try .init(from: decoder))
         default: self = .unknown(type: type, data: try JSONValue(from: decoder))
         }
     }

@@ -38,8 +38,21 @@ extension Redactor {
         case .error(let reason): .error(self(reason))
         case .workspaceStep(let step): .workspaceStep(WorkspaceStep(step.step, self(step.message)))
         case .workspaceState(let state): .workspaceState(self(state))
+        case .git(let transfer): .git(self(transfer))
         case .unknown(let type, let data): .unknown(type: type, data: self(data))
         }
+    }
+
+    public func callAsFunction(_ transfer: GitTransfer) -> GitTransfer {
+        var transfer = transfer
+        transfer.message = transfer.message.map { self($0) }
+        transfer.refs = transfer.refs?.map { update in
+            var update = update
+            update.ref = self(update.ref)
+            update.refused = update.refused.map { self($0) }
+            return update
+        }
+        return transfer
     }
 
     public func callAsFunction(_ reason: Reason) -> Reason { Reason(self(reason.reason)) }

@@ -85,12 +85,48 @@ public struct WorkspaceSpec: Sendable, Hashable, Codable {
     public var ref: String?
     public var setupCommand: String?
     public var mirror: String?
+    /// With them the session's git goes through the git gateway, and only there is the token known.
+    public var credentials: WorkspaceCredentials?
+    /// What the session may push beside its own branch. It needs credentials.
+    public var push: PushRules?
 
-    public init(repository: String, ref: String? = nil, setupCommand: String? = nil, mirror: String? = nil) {
+    public init(
+        repository: String, ref: String? = nil, setupCommand: String? = nil, mirror: String? = nil,
+        credentials: WorkspaceCredentials? = nil, push: PushRules? = nil
+    ) {
         self.repository = repository
         self.ref = ref
         self.setupCommand = setupCommand
         self.mirror = mirror
+        self.credentials = credentials
+        self.push = push
+    }
+}
+
+/// Where the forge's token for a repository is.
+public struct WorkspaceCredentials: Sendable, Hashable, Codable {
+    /// In local mode: the absolute path of a file that holds it. It is read at every request, so that a new token is used at once.
+    public var tokenFile: String?
+
+    public init(tokenFile: String? = nil) { self.tokenFile = tokenFile }
+}
+
+/// Which refs a session may push.
+public struct PushRules: Sendable, Hashable, Codable {
+    /// Branches that it may make, move and rewrite, by their whole names.
+    public var branches: [String]?
+    /// Branches that it may not push even so; `*` stands for any characters. The repository's default branch is always one of them.
+    public var protected: [String]?
+    /// Whether it may remove its branches. Default: no.
+    public var deletions: Bool?
+    /// Whether it may make and move tags. Default: no.
+    public var tags: Bool?
+
+    public init(branches: [String]? = nil, protected: [String]? = nil, deletions: Bool? = nil, tags: Bool? = nil) {
+        self.branches = branches
+        self.protected = protected
+        self.deletions = deletions
+        self.tags = tags
     }
 }
 

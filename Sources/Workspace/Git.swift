@@ -6,9 +6,12 @@ struct Git: Sendable {
     let directory: String
     /// The environment of git: the session's own, and what keeps git quiet.
     let environment: [String: String]
+    /// A file of settings for every command: how the remote is reached.
+    let configuration: String?
 
-    init(directory: String, environment base: [String: String]) {
+    init(directory: String, environment base: [String: String], configuration: String? = nil) {
         self.directory = directory
+        self.configuration = configuration
         var environment = base
         // They would point git at another repository (the list is `git rev-parse --local-env-vars`).
         for name in [
@@ -31,11 +34,13 @@ struct Git: Sendable {
 
     /// What to run in `place`, by default the checkout.
     func spec(_ arguments: [String], in place: String? = nil) -> ProcessSpec {
-        let settings = [
-            "core.hooksPath=/dev/null", "core.fsmonitor=false", "gc.auto=0", "maintenance.auto=false", "submodule.recurse=false",
-            "fetch.recurseSubmodules=false", "advice.detachedHead=false", "merge.autoStash=false",
-            "safe.directory=\(place ?? directory)",
-        ]
+        let settings =
+            [
+                "core.hooksPath=/dev/null", "core.fsmonitor=false", "gc.auto=0", "maintenance.auto=false",
+                "submodule.recurse=false",
+                "fetch.recurseSubmodules=false", "advice.detachedHead=false", "merge.autoStash=false",
+                "safe.directory=\(place ?? directory)",
+            ] + (configuration.map { ["include.path=\($0)"] } ?? [])
         return ProcessSpec(
             arguments: ["git"] + settings.flatMap { ["-c", $0] } + arguments, environment: environment,
             directory: place ?? directory)

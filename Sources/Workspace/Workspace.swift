@@ -51,7 +51,7 @@ public actor Workspace {
         self.directory = directory
         self.environment = environment
         target = CheckoutTarget(description)
-        git = Git(directory: directory, environment: environment)
+        git = Git(directory: directory, environment: environment, configuration: description.gitConfig)
         runner = CommandRunner(host: host, timeout: description.stepTimeout ?? .minutes(10))
         redact = Redaction(url: description.repository)
     }
@@ -189,6 +189,8 @@ extension Workspace {
 
         let place = try await checkOut()
         try await identify()
+        // For the agent's own git.
+        if let file = description.gitConfig { try await configure("include.path", file) }
         _ = try await shell(Scripts.publish, [temporary, directory], .checkout)
         isAddressed = true
         start = place.head.map(Start.commit) ?? .beforeFirstCommit
@@ -296,6 +298,9 @@ extension Workspace {
     ) async throws(WorkspaceError) -> [String] {
         if !isAddressed {
             try await runGit(["config", "--replace-all", "remote.origin.url", repository], .fetch)
+            if let file = description.gitConfig {
+                try await runGit(["config", "--replace-all", "include.path", file], .fetch)
+            }
             isAddressed = true
         }
         var facts = WorkspacePlan.Facts(subject: target.subject)

@@ -50,6 +50,11 @@ import Testing
                     reason: .hostLost, message: "m", attempt: 1, next: .continue, usage: Usage(inputTokens: 1))),
             .agentFrame(AgentFrame(direction: .sent, text: "{}", bytes: 7, dropped: 1)),
             .background(Background(["sleep 1"])),
+            .git(
+                GitTransfer(
+                    operation: .push, outcome: .failed,
+                    refs: [GitRefUpdate(ref: "refs/heads/a", old: nil, new: "1", result: .refused("r"))], message: "m",
+                    sentBytes: .max)),
             .unknown(type: "later.version", data: ["a": [1, nil, true, "x"]]),
         ]
     }()
@@ -90,12 +95,13 @@ import Testing
         case .turnInterrupted: 30
         case .agentFrame: 31
         case .background: 32
-        case .unknown: 33
+        case .git: 33
+        case .unknown: 34
         }
     }
 
     @Test func everyCaseIsSampledAndHasATypeOfItsOwn() {
-        #expect(Self.samples.map(number(of:)) == Array(0..<34))
+        #expect(Self.samples.map(number(of:)) == Array(0..<35))
         #expect(Set(Self.samples.map(\.type)).count == Self.samples.count)
     }
 

@@ -32,7 +32,10 @@ public final class GitFixture: Sendable {
     /// Runs git as the person.
     /// - Returns: what it printed, without the last newline.
     @discardableResult
-    public func git(_ arguments: String..., in directory: String) throws -> String {
+    public func git(_ arguments: String..., in directory: String) throws -> String { try run(arguments, in: directory) }
+
+    @discardableResult
+    public func run(_ arguments: [String], in directory: String) throws -> String {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         let person = ["user.name=Ada", "user.email=ada@example.org", "commit.gpgSign=false"].flatMap { ["-c", $0] }

@@ -112,6 +112,12 @@ extension CustomResources {
             path + ".repository": FieldRules(description: "Any URL that git can clone.", minLength: 1),
             path + ".ref": FieldRules(
                 description: "A branch or commit; without one, what the scope says.", minLength: 1, most: 256),
+            path + ".credentials": FieldRules(
+                description: "The forge's token for the repository. The git gateway alone knows it.",
+                validations: [("!has(self.tokenFile)", "tokenFile is for local mode")]),
+            path + ".push": FieldRules(description: "What the session may push beside its own branch."),
+            path + ".push.branches[]": FieldRules(minLength: 1, most: 256),
+            path + ".push.protected[]": FieldRules(minLength: 1, most: 256),
             path + ".setupCommand": FieldRules(
                 description: "Run with sh -c in the working directory at every start of a pod.", most: 32 << 10),
         ]

@@ -77,10 +77,26 @@ extension SessionSpec {
         }
         switch key.subject {
         case .pullRequest(_, let number): description.pullRequest = number
-        case .issue(_, let number): description.branch = "holdfast/issue-\(number)"
+        case .issue: description.branch = branch
         case .task: description.commit = scope.sha
         }
         return description
+    }
+
+    /// The branch that is the session's own: it may push it, and nobody else works on it.
+    public var branch: String {
+        switch key.subject {
+        case .pullRequest(_, let number): "holdfast/pr-\(number)"
+        case .issue(_, let number): "holdfast/issue-\(number)"
+        case .task(let uid): "holdfast/task-\(uid.prefix(12))"
+        }
+    }
+
+    /// What the session may push: its own branch, and what its user says beside.
+    public var pushRules: PushRules {
+        var rules = workspace?.push ?? PushRules()
+        rules.branches = [branch] + (rules.branches ?? [])
+        return rules
     }
 
     /// Where a repository that only the scope names can be cloned from.

@@ -168,6 +168,12 @@ public enum TaskRouting {
                 repository out, end the session first, or give the scope a profile of its own.
                 """
         }
+        if let credentials = task.workspace?.credentials, credentials != session.workspace?.credentials {
+            return """
+                The session \(session.key) was made with other credentials for its repository than this Task asks for. Leave \
+                workspace.credentials out, end the session first, or give the scope a profile of its own.
+                """
+        }
         return nil
     }
 }

@@ -16,6 +16,7 @@ extension TaskSpec {
         if let mistake = worker?.mistake ?? lifetime?.mistake { return mistake }
         guard let workspace else { return nil }
         if workspace.repository.isEmpty { return "workspace.repository is empty: name a URL or a path that git can clone" }
+        if let mistake = workspace.accessMistake { return mistake }
         return WorkspaceDescription(
             repository: workspace.repository, branch: workspace.ref, mirror: workspace.mirror,
             setupCommand: workspace.setupCommand
@@ -30,4 +31,30 @@ extension TaskSpec {
     }
 
     public static let maxPromptBytes = 1 << 20
+}
+
+extension WorkspaceSpec {
+    /// What is wrong with how the repository is reached, as one sentence; nil when nothing is.
+    var accessMistake: String? {
+        guard let credentials else {
+            return push == nil ? nil : "workspace.push needs workspace.credentials: a token to push with"
+        }
+        guard let file = credentials.tokenFile, file.hasPrefix("/"), !file.contains("\0") else {
+            return "workspace.credentials.tokenFile must be the absolute path of a file that holds the forge's token"
+        }
+        guard repository.hasPrefix("https://") || repository.hasPrefix("http://") else {
+            return "workspace.credentials are for https:// and http:// repositories, and “\(repository)” is none"
+        }
+        if Secrets.password(inURL: repository) != nil {
+            return "workspace.repository has a password and workspace.credentials a token: leave the password out"
+        }
+        // It becomes a line of git's configuration.
+        if repository.contains(where: { $0.isWhitespace || "\"\\#;?".contains($0) }) {
+            return "workspace.repository “\(repository)” has a character that no repository's address has"
+        }
+        for name in (push?.branches ?? []) + (push?.protected ?? []) where name.isEmpty || name.hasPrefix("refs/") {
+            return "workspace.push has “\(name)”: give a branch by its name, such as feature/x"
+        }
+        return nil
+    }
 }

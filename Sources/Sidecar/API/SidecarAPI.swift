@@ -40,6 +40,10 @@ public struct SidecarAPI: Sendable {
             if let mistake = limits.mistake { throw Problem(.invalidRequest, mistake + ".") }
             return try .json(await session.limit(limits))
         }
+        routes.on(.post, "/v1/git") { call in
+            try await session.record(call.json(GitTransfer.self))
+            return Response(status: .noContent)
+        }
         routes.on(.get, "/livez") { _ in try await live() }
         routes.on(.get, "/readyz") { _ in try await ready() }
         routes.on(.get, "/metrics") { _ in

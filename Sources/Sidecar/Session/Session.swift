@@ -553,6 +553,19 @@ extension Session {
         return queue.limits
     }
 
+    /// Keeps what the git gateway says of a fetch or a push, as a part of the turn that runs.
+    func record(_ transfer: GitTransfer) async throws {
+        guard storageFault == nil else {
+            throw Problem(.storageFull, "The disk is full, so nothing can be recorded.", retryAfter: 5)
+        }
+        let sequence = record(.git(transfer), turn: queue.running?.id)
+        do {
+            try await journal.synced(sequence)
+        } catch {
+            throw Problem(.storageFull, error.message, retryAfter: 5)
+        }
+    }
+
     func attach() { handle(.attached) }
     func detach() { handle(.detached) }
 

@@ -1,4 +1,5 @@
 import AgentHost
+import FoundationEssentials
 public import SessionModel
 
 /// How a sidecar is set up: what the command line and its files say.
@@ -53,7 +54,14 @@ public struct SessionOptions: Sendable {
     /// What is to be redacted, credentials' files aside.
     var secrets: [String] {
         Secrets.values(ofEnvironment: environment) + (agent.map(Secrets.values) ?? [])
-            + (workspace.repository.flatMap(Secrets.password).map { [$0] } ?? [])
+            + (workspace.repository.flatMap(Secrets.password).map { [$0] } ?? []) + gatewayCredential
+    }
+
+    /// What the session shows to the git gateway: the last word of a header in git's configuration.
+    private var gatewayCredential: [String] {
+        guard let file = workspace.gitConfig, let data = try? Data(contentsOf: URL(filePath: file)) else { return [] }
+        return String(decoding: data, as: UTF8.self).split(separator: "\n").filter { $0.contains("extraHeader") }
+            .compactMap { $0.split(separator: " ").last.map(String.init) }
     }
 
     /// What the agent, git and the set-up command get of this process's own environment: all but what is Holdfast's.

@@ -1,3 +1,4 @@
+import GitGateway
 import HTTPServing
 import Hummingbird
 import SessionModel
@@ -31,6 +32,6 @@ extension SupervisorAPI {
         ] {
             family("holdfast_\(name)_total", "counter", help, [("", value)])
         }
-        return .text(text, type: "text/plain; version=0.0.4; charset=utf-8")
+        return .text(text + (gateway?.text ?? ""), type: "text/plain; version=0.0.4; charset=utf-8")
     }
 }

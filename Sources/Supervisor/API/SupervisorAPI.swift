@@ -1,4 +1,5 @@
 import Foundation
+import GitGateway
 import HTTPServing
 import HTTPTypes
 import Hummingbird
@@ -9,6 +10,8 @@ struct SupervisorAPI: Sendable {
     let store: any Store
     let manager: SessionManager
     let runtime: any Runtime
+    /// Of the git gateway inside this process, if there is one.
+    let gateway: GatewayMetrics?
     let agents: AgentPresets
     let version: String
     /// Requests must be addressed to this machine by a loopback name. Without it a web page could reach the API of a reader's

@@ -43,14 +43,17 @@ struct LocalSupervisor: Sendable {
         let lock = try FileLock(path: "\(data)/lock")
         let token = try Self.token("\(data)/token")
         let store = try SQLiteStore(path: "\(data)/store.db")
+        let gateway = try await LocalGateway(dataDirectory: data, store: store, logger: logger)
         let runtime = try LocalRuntime(
-            dataDirectory: data, sidecar: configuration.sidecar, environment: configuration.environment)
+            dataDirectory: data, sidecar: configuration.sidecar, environment: configuration.environment, gateway: gateway.url)
         let agents = try AgentPresets(
             directory: configuration.agentsDirectory, demo: configuration.demoAgent, fallback: configuration.defaultAgent)
         let manager = SessionManager(store: store, runtime: runtime, metrics: Metrics(), logger: logger)
+        gateway.report(to: manager)
         let isLoopback = ["127.0.0.1", "::1", "localhost"].contains(configuration.host)
         let api = SupervisorAPI(
-            store: store, manager: manager, runtime: runtime, agents: agents, version: SupervisorVersion.current,
+            store: store, manager: manager, runtime: runtime, gateway: gateway.metrics, agents: agents,
+            version: SupervisorVersion.current,
             loopbackOnly: isLoopback)
         let service = HTTPService(
             .tcp(host: configuration.host, port: configuration.port), access: .token(token, except: SupervisorAPI.open),
@@ -96,6 +99,7 @@ struct LocalSupervisor: Sendable {
         await manager.close()
         reaper.cancel()
         await reaper.value
+        await gateway.close()
         try store.close()
         withExtendedLifetime(lock) {}
         if case .failure(let error) = result, !(error is CancellationError) {

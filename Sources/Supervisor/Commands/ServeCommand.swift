@@ -17,8 +17,6 @@ struct ServeCommand: AsyncParsableCommand {
             --stop-sessions-on-exit they are put to sleep first.
             """)
 
-    enum LogFormat: String, ExpressibleByArgument, CaseIterable { case text, json }
-
     @Option(help: "HOST:PORT to listen on; port 0 takes a free one.") var listen = "127.0.0.1:7433"
     @Option(help: "Where Tasks, sessions and transcripts are kept. (default: $XDG_DATA_HOME/holdfast or ~/.local/share/holdfast)")
     var dataDir: String?
@@ -26,23 +24,11 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "A directory of agents: each NAME.json is what ?agent=NAME means.") var agentsDir: String?
     @Option(help: "The agent for Tasks that name none: a name, or a JSON file.") var defaultAgent: String?
     @Flag(help: "Put all sessions to sleep before exiting.") var stopSessionsOnExit = false
-    @Option(help: "How to log to standard error: text or json.") var logFormat = LogFormat.text
-    @Option(help: "trace, debug, info, notice, warning, error or critical.") var logLevel = "info"
+    @OptionGroup var log: LogOptions
 
     func run() async throws {
-        guard let level = Logger.Level(rawValue: logLevel) else {
-            throw ValidationError("--log-level \(logLevel) is not a level")
-        }
         let address = try Self.address(listen)
-        let format = logFormat
-        LoggingSystem.bootstrap { label in
-            switch format {
-            case .text: StreamLogHandler.standardError(label: label)
-            case .json: JSONLogHandler(label: label)
-            }
-        }
-        var logger = Logger(label: "supervisor")
-        logger.logLevel = level
+        let logger = try log.logger("supervisor")
         let environment = ProcessInfo.processInfo.environment
         let server = LocalSupervisor.Configuration(
             host: address.host, port: address.port,

@@ -8,7 +8,7 @@ struct SupervisorCommand: AsyncParsableCommand {
         commandName: "holdfast-supervisor",
         abstract: "Keeps one coding-agent session per pull request or issue, and feeds it Tasks.",
         version: SupervisorVersion.current,
-        subcommands: [ServeCommand.self, DefinitionsCommand.self])
+        subcommands: [ServeCommand.self, GitGatewayCommand.self, DefinitionsCommand.self])
 }
 
 /// The version of this build.

@@ -82,6 +82,10 @@ struct SidecarClient: Sendable {
 
     func limit(_ limits: TurnLimits) async throws(Failure) { _ = try await checked(send("PUT", "/v1/limits", body: limits)) }
 
+    func record(_ transfer: GitTransfer) async throws(Failure) {
+        _ = try await checked(send("POST", "/v1/git", body: transfer))
+    }
+
     /// A response that is passed through as it comes: nothing of it is kept, and a slow reader makes the sidecar wait.
     func stream(_ path: String, headers: [(String, String)]) async throws(Failure) -> CurlStreamedResponse {
         do {

@@ -15,8 +15,13 @@ struct LocalRuntime: Runtime {
     private let sockets: SocketDirectory
     private let environment: [String: String]
     private let boot: String
+    /// The git gateway's URL.
+    private let gateway: String?
 
-    init(dataDirectory: String, sidecar: String, environment: [String: String]) throws(LocalError) {
+    init(
+        dataDirectory: String, sidecar: String, environment: [String: String], gateway: String? = nil
+    ) throws(LocalError) {
+        self.gateway = gateway
         self.dataDirectory = dataDirectory
         self.sidecar = sidecar
         self.environment = environment
@@ -31,7 +36,7 @@ struct LocalRuntime: Runtime {
 
     func start(_ session: SessionResource, epoch: UInt32) throws(LocalError) -> any Incarnation {
         let directory = directory(of: session.metadata.name)
-        try directory.prepare(for: session, archive: archive)
+        try directory.prepare(for: session, archive: archive, gateway: gateway)
         let run = try sockets.directory(of: session)
         var record = SessionDirectory.Record(epoch: epoch, socket: "\(run)/s.sock", boot: boot)
         // Should the supervisor die before it knows the pid, this says that there may be a process to look for.

@@ -1,4 +1,5 @@
 import Foundation
+import GitGateway
 import Glibc
 import SessionModel
 
@@ -11,6 +12,10 @@ struct SessionDirectory: Sendable {
     var workspace: String { "\(path)/workspace" }
     var agentFile: String { "\(path)/agent.json" }
     var workspaceFile: String { "\(path)/workspace.json" }
+    /// What git includes, to reach the git gateway.
+    var gitConfigFile: String { "\(path)/git.config" }
+    /// What the git gateway lets the session do.
+    var grantFile: String { "\(path)/git-grant.json" }
     var log: String { "\(path)/sidecar.log" }
     private var recordFile: String { "\(path)/runtime.json" }
     private var ownerFile: String { "\(path)/session.json" }
@@ -36,7 +41,8 @@ struct SessionDirectory: Sendable {
     }
 
     /// Makes the directory ready for a start. What an ended session of the same name has left is moved to `archive`.
-    func prepare(for session: SessionResource, archive: String) throws(LocalError) {
+    /// - Parameter gateway: the git gateway's URL, for a session whose repository has a token.
+    func prepare(for session: SessionResource, archive: String, gateway: String?) throws(LocalError) {
         if let owner = Files.read(json: Owner.self, from: ownerFile), owner.uid != session.metadata.uid {
             _ = try moveAside(to: archive, until: .now + (session.spec.lifetime ?? Lifetime()).resolved.archiveTTL)
         }
@@ -44,8 +50,24 @@ struct SessionDirectory: Sendable {
         try Files.makeDirectory(workspace)
         try Files.write(json: Owner(uid: session.metadata.uid, key: session.spec.key), to: ownerFile)
         try Files.write(json: session.spec.worker, to: agentFile)
-        try Files.write(json: session.spec.workspaceDescription, to: workspaceFile)
+        var workspace = session.spec.workspaceDescription
+        if let gateway, let tokenFile = session.spec.workspace?.credentials?.tokenFile, let repository = workspace.repository {
+            // Every start has a credential of its own: that of an earlier one is void from now on.
+            let credential = Identity.uid() + Identity.uid()
+            let grant = GitGrant(
+                session: session.spec.key, repository: repository, credential: credential, tokenFile: tokenFile,
+                push: session.spec.pushRules)
+            try Files.write(json: grant, to: grantFile)
+            let configuration = grant.configuration(
+                gateway: gateway, name: session.metadata.name, credential: credential)
+            try Files.write(Array(configuration.utf8), to: gitConfigFile)
+            workspace.gitConfig = gitConfigFile
+        }
+        try Files.write(json: workspace, to: workspaceFile)
     }
+
+    /// Nil when the session's git does not go through the gateway.
+    var grant: GitGrant? { Files.read(json: GitGrant.self, from: grantFile) }
 
     /// Makes room for another session of the same name.
     /// - Returns: where the directory is now.
