@@ -46,7 +46,8 @@ public struct GitGrant: Sendable, Hashable, Codable {
         SHA256.hash(data: Data(text.utf8)).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
     }
 
-    /// The part of git's configuration that sends a session's git to the gateway instead of the forge.
+    /// The part of git's configuration that sends a session's git to the gateway instead of the forge. Reading it twice does no
+    /// harm: the empty header forgets earlier ones.
     /// - Parameters:
     ///   - gateway: its URL, without a slash at the end.
     ///   - name: the session's name, which says whose credential it is.
@@ -56,6 +57,7 @@ public struct GitGrant: Sendable, Hashable, Codable {
         [url "\(gateway)\(path)"]
         \tinsteadOf = \(repository)
         [http "\(gateway)/"]
+        \textraHeader =
         \textraHeader = Authorization: \(BasicCredential.header(user: name, password: credential))
         \tproxy =
 

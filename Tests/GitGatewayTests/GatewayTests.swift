@@ -18,7 +18,8 @@ struct GatewayTests {
         // Again, rewritten: the branch is the session's own.
         try await bench.run("commit", "--quiet", "--amend", "--message", "other")
         try await bench.run("push", "--quiet", "--force", "origin", "HEAD:refs/heads/holdfast/issue-7")
-        // And it is fetched by name, with the clone's own addresses.
+        // And it is fetched by name, with the clone's own addresses, also when git is told twice how to get there.
+        try await bench.run("config", "include.path", bench.configuration)
         try await bench.run("fetch", "--quiet", "origin")
 
         let reported = bench.reported

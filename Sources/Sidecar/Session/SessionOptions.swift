@@ -60,7 +60,7 @@ public struct SessionOptions: Sendable {
     /// What the session shows to the git gateway: the last word of a header in git's configuration.
     private var gatewayCredential: [String] {
         guard let file = workspace.gitConfig, let data = try? Data(contentsOf: URL(filePath: file)) else { return [] }
-        return String(decoding: data, as: UTF8.self).split(separator: "\n").filter { $0.contains("extraHeader") }
+        return String(decoding: data, as: UTF8.self).split(separator: "\n").filter { $0.contains("Authorization:") }
             .compactMap { $0.split(separator: " ").last.map(String.init) }
     }
 
