@@ -1,77 +1,109 @@
 #!/bin/sh
-# Writes container images as archives that `docker load`, `podman load`, `ctr images import` and skopeo read. It needs no
-# registry and no container tool: an image from scratch is a tar of its files, and two JSON documents.
+# build.sh [IMAGE…]: container images as archives in build/images, which `docker load`, `podman load`, `ctr images import` and skopeo
+# read. It needs no registry and no daemon: the base is made from Debian's packages.
 #
-# Only the sidecar's image is made so far; those of the supervisor and of the agents come with the Kubernetes runtime.
+# Elsewhere the same files do with docker, which takes its base from a registry:
+#   CONTEXTS=1 images/build.sh; docker build -f images/sidecar.Containerfile build/images/context/sidecar
 set -eu
 cd "$(dirname "$0")/.."
 
-name=holdfast-sidecar
+known="sidecar supervisor agent-demo agent-claude"
+chosen=${*:-$known}
 tag=${TAG:-dev}
-most=31457280 # 30 MB
 out=build/images
+claude=claude-agent-sdk==0.2.189
 version=$(sed -n 's/.*current = "\(.*\)".*/\1/p' Sources/Sidecar/Version.swift)
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-created=$(date -u -d "@${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}" +%Y-%m-%dT%H:%M:%SZ)
-case $(uname -m) in
-x86_64) architecture=amd64 ;;
-aarch64) architecture=arm64 ;;
-*) architecture=$(uname -m) ;;
-esac
+epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 
-scripts/release.sh $name
+# program NAME IMAGE: builds a program and puts it into the image's context, without its symbols.
+program() {
+  scripts/release.sh "$1"
+  strip -o "$out/context/$2/$1" ".build-release/release/$1"
+}
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-mkdir -p "$work/root" "$work/image" $out
-strip -o "$work/root/$name" .build-release/release/$name
-chmod 755 "$work/root" "$work/root/$name"
+context() {
+  mkdir -p "$out/context/$1"
+  case $1 in
+  sidecar)
+    program holdfast-sidecar sidecar
+    # There is no loader and no library: a program that wants them would not start.
+    if readelf --program-headers "$out/context/sidecar/holdfast-sidecar" | grep -q INTERP; then
+      echo "images: holdfast-sidecar is not static: $(ldd "$out/context/sidecar/holdfast-sidecar" | tr -s '\n\t' ' ')" >&2
+      exit 1
+    fi
+    ;;
+  supervisor) program holdfast-supervisor supervisor ;;
+  agent-demo) program holdfast-demo-agent agent-demo ;;
+  agent-claude)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/deps.sh python3-venv
+    [ -x "$out/venv/bin/pip" ] || python3 -m venv "$out/venv"
+    "$out/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --target "$out/claude" --upgrade $claude
+    cp "$out/claude/claude_agent_sdk/_bundled/claude" "$out/context/agent-claude/claude"
+    chmod 755 "$out/context/agent-claude/claude"
+    ;;
+  *)
+    echo "images: there is no image $1; there are: $known" >&2
+    exit 2
+    ;;
+  esac
+}
 
-# The image has no loader and no libraries: a program that wants them would not start.
-if readelf --program-headers "$work/root/$name" | grep -q INTERP; then
-  echo "images: $name is not static: $(ldd "$work/root/$name" | tr -s '\n\t' ' ')" >&2
-  exit 1
-fi
-size=$(stat -c %s "$work/root/$name")
-if [ "$size" -ge $most ]; then
-  echo "images: $name has $size bytes, and the limit is $most: has something imported all of Foundation?" >&2
-  exit 1
-fi
+for image in $chosen; do context "$image"; done
+[ -z "${CONTEXTS:-}" ] || exit 0
 
-# The same files give the same archive.
-pack() { tar --create --sort=name --mtime="$created" --owner=0 --group=0 --numeric-owner --format=ustar "$@"; }
+command -v buildah >/dev/null && command -v mmdebstrap >/dev/null || scripts/deps.sh buildah mmdebstrap
 
-pack --directory "$work/root" $name >"$work/image/layer.tar"
-layer=$(sha256sum "$work/image/layer.tar" | cut -d' ' -f1)
-mkdir "$work/image/$layer"
-mv "$work/image/layer.tar" "$work/image/$layer/layer.tar"
+# The images are put together in a store of their own, which goes at the end.
+store=$(mktemp -d)
+trap 'rm -rf "$store"' EXIT
+buildah() { command buildah --root "$store/images" --runroot "$store/run" --storage-driver vfs "$@"; }
 
-jq --null-input --sort-keys --compact-output \
-  --arg name $name --arg layer "sha256:$layer" --arg architecture "$architecture" --arg created "$created" \
-  --arg version "$version" --arg revision "$revision" '
-  {
-    architecture: $architecture, os: "linux", created: $created,
-    config: {
-      User: "65532:65532",
-      Entrypoint: ["/\($name)"],
-      WorkingDir: "/",
-      Labels: {
-        "org.opencontainers.image.title": $name,
-        "org.opencontainers.image.description": "The Holdfast sidecar: queue, transcript and agent of one session",
-        "org.opencontainers.image.licenses": "Apache-2.0",
-        "org.opencontainers.image.version": $version,
-        "org.opencontainers.image.revision": $revision,
-        "org.opencontainers.image.created": $created
-      }
-    },
-    rootfs: {type: "layers", diff_ids: [$layer]},
-    history: [{created: $created, created_by: "images/build.sh", comment: "from scratch"}]
-  }' >"$work/config.json"
-config=$(sha256sum "$work/config.json" | cut -d' ' -f1)
-mv "$work/config.json" "$work/image/$config.json"
-jq --null-input --compact-output --arg config "$config.json" --arg tag "$name:$tag" --arg layer "$layer/layer.tar" \
-  '[{Config: $config, RepoTags: [$tag], Layers: [$layer]}]' >"$work/image/manifest.json"
-pack --directory "$work/image" . >$out/$name.tar
+base() {
+  if [ ! -f "$out/base.tar" ]; then
+    mmdebstrap --quiet --variant=minbase --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+      --dpkgopt='path-exclude=/usr/share/locale/*' \
+      --include=ca-certificates,curl,git,jq,less,libcurl4,libsqlite3-0,libstdc++6,openssh-client,procps,ripgrep \
+      bookworm "$out/base.new.tar" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"}
+    mv "$out/base.new.tar" "$out/base.tar"
+  fi
+  container=$(buildah from scratch)
+  buildah add --quiet "$container" "$out/base.tar" / >/dev/null
+  buildah commit --quiet --rm "$container" localhost/holdfast-base >/dev/null
+}
 
-echo "images: $out/$name.tar ($name:$tag, static, $((size / 1000000)) MB)"
-echo "images: the supervisor's and the agents' images are not built yet; they come with the Kubernetes runtime"
+# limit IMAGE: the most bytes that it may have.
+limit() {
+  case $1 in
+  sidecar) echo 30000000 ;;
+  supervisor) echo 120000000 ;;
+  *) echo 2000000000 ;;
+  esac
+}
+
+# contents ARCHIVE: every file in its layers.
+contents() {
+  for layer in $(tar -xOf "$1" manifest.json | jq -r '.[0].Layers[]'); do tar -xOf "$1" "$layer" | tar -t; done
+}
+
+[ "$chosen" = sidecar ] || base
+for image in $chosen; do
+  name=holdfast-$image
+  buildah build --quiet --isolation chroot --pull-never --timestamp "$epoch" --format docker \
+    --build-arg BASE=localhost/holdfast-base --label "org.opencontainers.image.version=$version" \
+    --label "org.opencontainers.image.revision=$revision" \
+    --label "org.opencontainers.image.created=$(date -u -d "@$epoch" +%Y-%m-%dT%H:%M:%SZ)" \
+    --file "images/$image.Containerfile" --tag "$name:$tag" "$out/context/$image" >/dev/null
+  rm -f "$out/$name.tar"
+  buildah push --quiet "localhost/$name:$tag" "docker-archive:$out/$name.tar:$name:$tag"
+  size=$(stat -c %s "$out/$name.tar")
+  echo "images: $out/$name.tar ($name:$tag, $((size / 1000000)) MB)"
+  if [ "$size" -ge "$(limit "$image")" ]; then
+    echo "images: $name has $size bytes, and the limit is $(limit "$image"): has something imported all of Foundation?" >&2
+    exit 1
+  fi
+  if [ "$image" = sidecar ] && [ "$(contents "$out/$name.tar")" != holdfast-sidecar ]; then
+    echo "images: $name holds more than its program: $(contents "$out/$name.tar" | tr '\n' ' ')" >&2
+    exit 1
+  fi
+done

@@ -24,7 +24,7 @@ struct PodInvariants {
         "workingDir",
     ]
 
-    func check(_ merged: JSONValue) throws(PodTemplateError) {
+    func check(_ merged: JSONValue) throws(PodManifestError) {
         for (part, names) in [("", ["metadata", "spec"]), ("metadata", ["annotations", "labels"])] {
             let object = part.isEmpty ? merged : merged[part]
             if let other = object?.object?.keys.sorted().first(where: { !names.contains($0) }) {
@@ -50,7 +50,7 @@ struct PodInvariants {
         try checkContainers(own, spec)
     }
 
-    private func checkContainers(_ own: JSONValue, _ spec: JSONValue) throws(PodTemplateError) {
+    private func checkContainers(_ own: JSONValue, _ spec: JSONValue) throws(PodManifestError) {
         for list in ["initContainers", "containers"] {
             let (ours, all) = (own[list]?.array ?? [], spec[list]?.array ?? [])
             for container in ours {
@@ -70,7 +70,7 @@ struct PodInvariants {
         }
     }
 
-    private func checkAgent(_ own: JSONValue, _ changed: JSONValue, _ path: String) throws(PodTemplateError) {
+    private func checkAgent(_ own: JSONValue, _ changed: JSONValue, _ path: String) throws(PodManifestError) {
         if changed["image"] != own["image"] { throw refused("\(path).image", "set worker.image") }
         try equal(
             own, changed, path, but: Self.agentFields,
@@ -78,6 +78,10 @@ struct PodInvariants {
         try keeps(own["securityContext"], changed["securityContext"], "\(path).securityContext")
         for field in ["privileged", "procMount"] where changed["securityContext"]?[field] != nil {
             throw refused("\(path).securityContext.\(field)", "the agent's container stays within Pod Security “restricted”")
+        }
+        if changed["securityContext"]?["seccompProfile"]?["type"] == "Unconfined" {
+            throw refused(
+                "\(path).securityContext.seccompProfile", "the agent's container stays within Pod Security “restricted”")
         }
         if changed["securityContext"]?["capabilities"] != own["securityContext"]?["capabilities"] {
             throw refused("\(path).securityContext.capabilities", "the agent's container has none")
@@ -90,7 +94,7 @@ struct PodInvariants {
     }
 
     /// Of the session's volumes only the working directory may be mounted elsewhere.
-    private func checkMounts(_ own: [JSONValue], _ mounts: JSONValue?, _ path: String) throws(PodTemplateError) {
+    private func checkMounts(_ own: [JSONValue], _ mounts: JSONValue?, _ path: String) throws(PodManifestError) {
         for mount in mounts?.array ?? [] where !own.contains(mount) {
             guard let volume = mount["name"]?.string, PodVolume.all.contains(volume) else { continue }
             let part = mount["subPath"]?.string ?? ""
@@ -102,7 +106,7 @@ struct PodInvariants {
         }
     }
 
-    private func checkVolumes(_ own: JSONValue?, _ volumes: JSONValue?) throws(PodTemplateError) {
+    private func checkVolumes(_ own: JSONValue?, _ volumes: JSONValue?) throws(PodManifestError) {
         let (ours, all) = (own?.array ?? [], volumes?.array ?? [])
         for volume in ours where !all.contains(volume) {
             throw refused("spec.volumes[\(volume["name"]?.string ?? "")]", "it is the session's: choose another name")
@@ -128,7 +132,7 @@ struct PodInvariants {
     // MARK: Helpers
 
     /// Everything that the pod has there is still there.
-    private func keeps(_ own: JSONValue?, _ changed: JSONValue?, _ path: String) throws(PodTemplateError) {
+    private func keeps(_ own: JSONValue?, _ changed: JSONValue?, _ path: String) throws(PodManifestError) {
         for (name, value) in (own?.object ?? [:]).sorted(by: { $0.key < $1.key }) where changed?[name] != value {
             throw refused("\(path).\(name)", "the session's volumes and Pod Security “restricted” rely on it")
         }
@@ -136,14 +140,14 @@ struct PodInvariants {
 
     private func equal(
         _ own: JSONValue, _ changed: JSONValue, _ path: String, but free: [String], _ why: String
-    ) throws(PodTemplateError) {
+    ) throws(PodManifestError) {
         let names = Set((own.object ?? [:]).keys).union((changed.object ?? [:]).keys)
         for name in names.sorted() where !free.contains(name) && own[name] != changed[name] {
             throw refused("\(path).\(name)", why)
         }
     }
 
-    private func refused(_ field: String, _ why: String) -> PodTemplateError {
-        PodTemplateError("podTemplate cannot set \(field): \(why)")
+    private func refused(_ field: String, _ why: String) -> PodManifestError {
+        PodManifestError("podTemplate cannot set \(field): \(why)")
     }
 }

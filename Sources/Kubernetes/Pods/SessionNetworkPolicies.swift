@@ -14,16 +14,17 @@ public enum SessionNetworkPolicies {
     private static let nodeDNS = "169.254.20.10/32"
 
     /// - Parameters:
-    ///   - supervisor: the namespace of the supervisor and of the git gateway.
+    ///   - supervisor: the namespace of the supervisor and of the git gateway; nil when that is the sessions' own.
     ///   - closed: more ranges that sessions may not reach, such as the API server's if it has a public address.
-    public static func policy(namespace: String?, supervisor: String, closed: [String] = []) -> GenericObject {
+    public static func policy(namespace: String?, supervisor: String?, closed: [String] = []) -> GenericObject {
         func pods(_ component: String) -> JSONValue {
-            [
-                "namespaceSelector": ["matchLabels": ["kubernetes.io/metadata.name": .string(supervisor)]],
+            var peer: [String: JSONValue] = [
                 "podSelector": [
                     "matchLabels": ["app.kubernetes.io/name": "holdfast", "app.kubernetes.io/component": .string(component)]
-                ],
+                ]
             ]
+            peer["namespaceSelector"] = supervisor.map { ["matchLabels": ["kubernetes.io/metadata.name": .string($0)]] }
+            return .object(peer)
         }
         func block(_ range: String, except: [String]) -> JSONValue {
             ["ipBlock": ["cidr": .string(range), "except": .array(except.map { .string($0) })]]

@@ -7,12 +7,17 @@ extension SessionPod {
 
     private var drainSeconds: Int64 { (lifetime.drainTimeout.milliseconds + 999) / 1000 }
 
-    func spec() throws(PodTemplateError) -> JSONValue {
+    func spec() throws(PodManifestError) -> JSONValue {
         guard let image = session.spec.worker.image ?? settings.agentImage else {
-            throw PodTemplateError("worker.image is missing: name the agent's image, or start the supervisor with --agent-image")
+            throw PodManifestError("worker.image is missing: name the agent's image, or start the supervisor with --agent-image")
+        }
+        if session.spec.workspace?.credentials != nil {
+            throw PodManifestError(
+                "workspace.credentials needs the git gateway, which clusters do not have yet: name a repository that can be read without a token, or use worker.credentials.expose"
+            )
         }
         if let files = session.spec.worker.credentials, files.env != nil || files.directory != nil || files.token != nil {
-            throw PodTemplateError(
+            throw PodManifestError(
                 "worker.credentials names files, and a pod has only its own: put them into a Secret and name it in credentials.secretRef"
             )
         }

@@ -57,8 +57,9 @@ public struct SessionPod: Sendable {
     /// The session's volume claim; nil when it has none.
     public var claimName: String? { storage == .persistentVolumeClaim ? session.metadata.name : nil }
 
-    /// - Throws: ``PodTemplateError`` when the worker's `podTemplate` cannot be merged or would change what a session relies on.
-    public func pod() throws(PodTemplateError) -> GenericObject {
+    /// - Throws: ``PodManifestError`` when something is asked for that a pod cannot have, or when the worker's `podTemplate` cannot be
+    ///   merged or would change what a session relies on.
+    public func pod() throws(PodManifestError) -> GenericObject {
         var template: JSONValue = [
             "metadata": ["labels": .object(labels.mapValues { .string($0) }), "annotations": .object(annotations)],
             "spec": try spec(),
@@ -76,14 +77,14 @@ public struct SessionPod: Sendable {
             members: ["spec": template["spec"] ?? [:]])
     }
 
-    /// - Throws: ``PodTemplateError`` for a `volumeClaimTemplate` that is none.
-    public func claim() throws(PodTemplateError) -> GenericObject? {
+    /// - Throws: ``PodManifestError`` for a `volumeClaimTemplate` that is none.
+    public func claim() throws(PodManifestError) -> GenericObject? {
         guard let claimName else { return nil }
         var spec: JSONValue = ["accessModes": ["ReadWriteOncePod"], "resources": ["requests": ["storage": "10Gi"]]]
         if let template = session.spec.worker.volumeClaimTemplate {
             spec = try StrategicMerge.merge(template, onto: spec, at: "volumeClaimTemplate")
             if spec["volumeMode"] == "Block" {
-                throw PodTemplateError("volumeClaimTemplate.volumeMode is Block, and a session needs a file system")
+                throw PodManifestError("volumeClaimTemplate.volumeMode is Block, and a session needs a file system")
             }
         }
         var labels = labels

@@ -16,13 +16,13 @@ public enum StrategicMerge {
     ]
 
     /// - Parameter path: where `base` is, for messages.
-    public static func merge(_ patch: JSONValue, onto base: JSONValue?, at path: String) throws(PodTemplateError) -> JSONValue {
+    public static func merge(_ patch: JSONValue, onto base: JSONValue?, at path: String) throws(PodManifestError) -> JSONValue {
         switch patch {
         case .object(let members): return try merge(members, onto: base, at: path) ?? [:]
         case .array(let elements): return try merge(elements, onto: base, at: path)
         default:
             if let base, base.kind != patch.kind, base != .null {
-                throw PodTemplateError("\(path) is \(patch.kind), and the pod has \(base.kind) there")
+                throw PodManifestError("\(path) is \(patch.kind), and the pod has \(base.kind) there")
             }
             return patch
         }
@@ -31,30 +31,30 @@ public enum StrategicMerge {
     /// - Returns: nil when the patch takes it away.
     private static func merge(
         _ patch: [String: JSONValue], onto base: JSONValue?, at path: String
-    ) throws(PodTemplateError) -> JSONValue? {
+    ) throws(PodManifestError) -> JSONValue? {
         var patch = patch
         var result: [String: JSONValue]
         switch base {
         case .object(let members)?: result = members
         case nil, .null?: result = [:]
-        case let other?: throw PodTemplateError("\(path) is an object, and the pod has \(other.kind) there")
+        case let other?: throw PodManifestError("\(path) is an object, and the pod has \(other.kind) there")
         }
         switch patch.removeValue(forKey: "$patch") {
         case nil, "merge"?: break
         case "replace"?: result = [:]
         case "delete"?: return nil
         case let other?:
-            throw PodTemplateError("\(path).$patch is “\(other.string ?? other.kind)”: write merge, replace or delete")
+            throw PodManifestError("\(path).$patch is “\(other.string ?? other.kind)”: write merge, replace or delete")
         }
         if let kept = patch.removeValue(forKey: "$retainKeys") {
             guard let names = kept.array?.map(\.string), !names.contains(nil) else {
-                throw PodTemplateError("\(path).$retainKeys must be a list of names")
+                throw PodManifestError("\(path).$retainKeys must be a list of names")
             }
             result = result.filter { names.contains($0.key) }
         }
         for (name, value) in patch.sorted(by: { $0.key < $1.key }) {
             if name.hasPrefix("$") {
-                throw PodTemplateError("\(path) has \(name), which is not known here: write $patch or $retainKeys")
+                throw PodManifestError("\(path) has \(name), which is not known here: write $patch or $retainKeys")
             }
             if value == .null {
                 result[name] = nil
@@ -69,12 +69,12 @@ public enum StrategicMerge {
 
     private static func merge(
         _ patch: [JSONValue], onto base: JSONValue?, at path: String
-    ) throws(PodTemplateError) -> JSONValue {
+    ) throws(PodManifestError) -> JSONValue {
         var result: [JSONValue]
         switch base {
         case .array(let elements)?: result = elements
         case nil, .null?: result = []
-        case let other?: throw PodTemplateError("\(path) is a list, and the pod has \(other.kind) there")
+        case let other?: throw PodManifestError("\(path) is a list, and the pod has \(other.kind) there")
         }
         let field = path.split(separator: ".").last.map(String.init) ?? path
         guard let key = mergeKeys[field] else { return .array(patch) }
@@ -84,10 +84,10 @@ public enum StrategicMerge {
         for (index, element) in patch.enumerated() where element != ["$patch": "replace"] {
             let place = "\(path)[\(index)]"
             guard case .object(let members) = element else {
-                throw PodTemplateError("\(place) is \(element.kind), and must be an object")
+                throw PodManifestError("\(place) is \(element.kind), and must be an object")
             }
             guard let name = members[key], name != .null else {
-                throw PodTemplateError("\(place) has no \(key), by which the elements of \(field) are known")
+                throw PodManifestError("\(place) has no \(key), by which the elements of \(field) are known")
             }
             let position = result.firstIndex { $0[key] == name }
             let merged = try merge(members, onto: position.map { result[$0] }, at: "\(path)[\(name.string ?? "\(index)")]")
@@ -102,8 +102,8 @@ public enum StrategicMerge {
     }
 }
 
-/// Why a template cannot be merged onto a session's pod, as one sentence that names the field.
-public struct PodTemplateError: Error, Sendable, Hashable, CustomStringConvertible {
+/// Why no pod can be made of a session, as one sentence that names the field.
+public struct PodManifestError: Error, Sendable, Hashable, CustomStringConvertible {
     public var description: String
     init(_ description: String) { self.description = description }
 }

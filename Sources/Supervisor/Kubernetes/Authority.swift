@@ -12,36 +12,32 @@ import X509
 /// All of it is in one Secret of the supervisor's namespace. So a supervisor needs to read no Secret of the sessions' namespaces, and
 /// another replica knows the tokens of sidecars that it did not start.
 struct Authority: Sendable {
-    /// PEM: this authority's certificate, and those of earlier ones whose signatures are still about.
-    let trusted: String
+    /// PEM.
+    let certificate: String
     private let name: DistinguishedName
     private let key: P256.Signing.PrivateKey
     private let notAfter: Date
     private let tokenKey: SymmetricKey
 
     /// A new one, for ten years.
-    /// - Parameter old: whose place it takes: what that has signed stays good, and so do its tokens.
-    init(replacing old: Authority? = nil, at now: Date = .now) throws {
+    init(at now: Date = .now) throws {
         key = P256.Signing.PrivateKey()
         name = try DistinguishedName { CommonName("Holdfast sessions \(Identity.uid().prefix(8))") }
         notAfter = now + 10 * 365 * 86_400
         let (name, key) = (name, key)
-        let certificate = try Certificate(
+        certificate = try Certificate(
             version: .v3, serialNumber: .init(), publicKey: .init(key.publicKey), notValidBefore: now - Self.skew,
             notValidAfter: notAfter, issuer: name, subject: name, signatureAlgorithm: .ecdsaWithSHA256,
             extensions: try Certificate.Extensions {
                 Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
                 Critical(KeyUsage(keyCertSign: true))
-            }, issuerPrivateKey: .init(key))
-        trusted = try certificate.serializeAsPEM().pemString + "\n" + (old?.trusted ?? "")
-        tokenKey = old?.tokenKey ?? SymmetricKey(size: .bits256)
+            }, issuerPrivateKey: .init(key)
+        ).serializeAsPEM().pemString
+        tokenKey = SymmetricKey(size: .bits256)
     }
 
     /// Clocks differ.
     private static let skew: TimeInterval = 3600
-
-    /// It ends within a year, and is to be replaced.
-    func isOld(at now: Date = .now) -> Bool { notAfter < now + 365 * 86_400 }
 
     // MARK: Its Secret
 
@@ -55,11 +51,11 @@ struct Authority: Sendable {
             }
             return data
         }
-        trusted = String(decoding: try file("ca.crt"), as: UTF8.self)
+        certificate = String(decoding: try file("tls.crt"), as: UTF8.self)
         tokenKey = SymmetricKey(data: try file("token.key"))
         do {
             key = try P256.Signing.PrivateKey(pemRepresentation: String(decoding: try file("tls.key"), as: UTF8.self))
-            let own = try Certificate(pemEncoded: String(decoding: try file("tls.crt"), as: UTF8.self))
+            let own = try Certificate(pemEncoded: certificate)
             guard own.publicKey == .init(key.publicKey) else { throw LocalError("its key is another one's") }
             name = own.subject
             notAfter = own.notValidAfter
@@ -70,19 +66,15 @@ struct Authority: Sendable {
     }
 
     func secret(namespace: String) -> GenericObject {
-        // Its own certificate is the first.
-        let end = trusted.range(of: "-----END CERTIFICATE-----")
         let files = [
-            "tls.crt": end.map { trusted[..<$0.upperBound] + "\n" }.map(String.init) ?? trusted,
-            "tls.key": key.pemRepresentation, "ca.crt": trusted,
+            "tls.crt": Data(certificate.utf8), "tls.key": Data(key.pemRepresentation.utf8),
+            "token.key": tokenKey.withUnsafeBytes { Data($0) },
         ]
-        var data = files.mapValues { Data($0.utf8).base64EncodedString() }
-        data["token.key"] = tokenKey.withUnsafeBytes { Data($0) }.base64EncodedString()
         return GenericObject(
             .secrets,
             metadata: ObjectMeta(
                 name: Self.secretName, namespace: namespace, labels: ["app.kubernetes.io/managed-by": "holdfast"]),
-            members: ["type": "kubernetes.io/tls", "data": .object(data.mapValues { .string($0) })])
+            members: ["type": "kubernetes.io/tls", "data": .object(files.mapValues { .string($0.base64EncodedString()) })])
     }
 
     // MARK: An epoch
@@ -115,7 +107,7 @@ struct Authority: Sendable {
     /// How a client makes sure that it talks with this epoch's sidecar, whoever has its address now.
     func tls(for pod: SessionPod) -> CurlTLS {
         var tls = CurlTLS()
-        tls.authorities = .pem(Array(trusted.utf8))
+        tls.authorities = .pem(Array(certificate.utf8))
         tls.serverName = pod.serverName
         return tls
     }

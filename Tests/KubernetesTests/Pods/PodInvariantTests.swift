@@ -50,6 +50,10 @@ struct PodInvariantTests {
             (["spec": ["containers": [["name": "agent", "securityContext": ["runAsUser": 0]]]]], "runAsUser"),
             (["spec": ["containers": [["name": "agent", "securityContext": ["privileged": true]]]]], "privileged"),
             (
+                ["spec": ["containers": [["name": "agent", "securityContext": ["seccompProfile": ["type": "Unconfined"]]]]]],
+                "seccompProfile"
+            ),
+            (
                 ["spec": ["containers": [["name": "agent", "securityContext": ["capabilities": ["add": ["SYS_ADMIN"]]]]]]],
                 "capabilities"
             ),
@@ -108,7 +112,7 @@ struct PodInvariantTests {
             ),
         ] as [(JSONValue, String)])
     func whatItMayNot(template: JSONValue, words: String) throws {
-        let error = #expect(throws: PodTemplateError.self) { try PodSamples.pod(template: template) }
+        let error = #expect(throws: PodManifestError.self) { try PodSamples.pod(template: template) }
         let text = error?.description ?? ""
         #expect(text.hasPrefix("podTemplate cannot set ") && text.contains(words), "\(text)")
     }
@@ -122,7 +126,7 @@ struct PodInvariantTests {
             ["name": "x", "projected": ["sources": [["secret": ["name": .string(name)]]]]],
         ]
         for volume in volumes {
-            #expect(throws: PodTemplateError.self) { try PodSamples.pod(template: ["spec": ["volumes": [volume]]]) }
+            #expect(throws: PodManifestError.self) { try PodSamples.pod(template: ["spec": ["volumes": [volume]]]) }
         }
     }
 

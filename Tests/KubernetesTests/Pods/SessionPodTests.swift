@@ -128,6 +128,13 @@ struct SessionPodTests {
         }
     }
 
+    /// Ignored, it would look as if it were met.
+    @Test func credentialsForTheGatewayAreRefused() throws {
+        var session = try PodSamples.session()
+        session.spec.workspace?.credentials = WorkspaceCredentials(tokenFile: "/t")
+        #expect { try PodSamples.manifest(session).pod() } throws: { "\($0)".contains("needs the git gateway") }
+    }
+
     @Test func aBlockVolumeIsRefused() throws {
         let manifest = try PodSamples.manifest(PodSamples.session { $0.volumeClaimTemplate = ["volumeMode": "Block"] })
         #expect { try manifest.claim() } throws: { "\($0)".contains("needs a file system") }

@@ -85,7 +85,7 @@ struct StrategicMergeTests {
             (["a": [1]], "spec.a is a list, and the pod has an object there"),
         ] as [(JSONValue, String)])
     func mistakesAreNamed(patch: JSONValue, message: String) throws {
-        let error = #expect(throws: PodTemplateError.self) {
+        let error = #expect(throws: PodManifestError.self) {
             try merged(patch, onto: ["a": [:], "containers": [["name": "agent"]]])
         }
         #expect(error?.description.contains(message) == true, "\(String(describing: error))")
