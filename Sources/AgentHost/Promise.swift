@@ -1,7 +1,7 @@
 import NIOConcurrencyHelpers
 
 /// A value that comes once. Any number of tasks wait for it; a cancelled one stops waiting.
-final class Promise<Value: Sendable>: Sendable {
+package final class Promise<Value: Sendable>: Sendable {
     private struct State {
         var value: Value?
         var waiters: [Int: CheckedContinuation<Value?, Never>] = [:]
@@ -9,10 +9,12 @@ final class Promise<Value: Sendable>: Sendable {
     }
     private let state = NIOLockedValueBox(State())
 
-    var value: Value? { state.withLockedValue { $0.value } }
+    package init() {}
+
+    package var value: Value? { state.withLockedValue { $0.value } }
 
     /// The first value counts.
-    func fulfil(_ value: Value) {
+    package func fulfil(_ value: Value) {
         let waiters = state.withLockedValue { state in
             guard state.value == nil else { return [CheckedContinuation<Value?, Never>]() }
             state.value = value
@@ -22,12 +24,14 @@ final class Promise<Value: Sendable>: Sendable {
         for waiter in waiters { waiter.resume(returning: value) }
     }
 
-    /// The value, or nil if this task is cancelled first.
-    func wait() async -> Value? {
+    /// The value, or nil if this task is cancelled or the time is over first.
+    package func wait(atMost limit: Duration? = nil) async -> Value? {
         let number = state.withLockedValue { state in
             state.next += 1
             return state.next
         }
+        var alarm: Alarm?
+        defer { alarm?.cancel() }
         return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 // A cancellation before this point is seen here; one after it finds the continuation.
@@ -37,24 +41,15 @@ final class Promise<Value: Sendable>: Sendable {
                     state.waiters[number] = continuation
                     return (false, nil)
                 }
-                if now { continuation.resume(returning: answer) }
+                if now { return continuation.resume(returning: answer) }
+                if let limit { alarm = Alarm(in: limit) { self.giveUp(number) } }
             }
         } onCancel: {
-            state.withLockedValue { $0.waiters.removeValue(forKey: number) }?.resume(returning: nil)
+            giveUp(number)
         }
     }
 
-    /// The value, or nil if this task is cancelled or the time is over first.
-    func wait(atMost limit: Duration) async -> Value? {
-        if let value { return value }
-        return await withTaskGroup(of: Value?.self) { group in
-            group.addTask { await self.wait() }
-            group.addTask {
-                await Alarm.wait(limit)
-                return nil
-            }
-            defer { group.cancelAll() }
-            return await group.next() ?? nil
-        }
+    private func giveUp(_ number: Int) {
+        state.withLockedValue { $0.waiters.removeValue(forKey: number) }?.resume(returning: nil)
     }
 }

@@ -31,11 +31,10 @@ struct CommandRunner: Sendable {
 
         let stdout = Collector(process.stdout, consume: consume)
         let stderr = Collector(process.stderr)
-        let deadline = Task {
-            await Alarm.wait(timeout.duration)
-            guard !Task.isCancelled else { return false }
+        let late = Promise<Bool>()
+        let deadline = Alarm(in: timeout.duration) {
+            late.fulfil(true)
             await stop(process)
-            return true
         }
         let exit = await withTaskCancellationHandler {
             await process.exit()
@@ -43,7 +42,7 @@ struct CommandRunner: Sendable {
             Task { await stop(process) }
         }
         deadline.cancel()
-        let timedOut = await deadline.value
+        let timedOut = late.value ?? false
         try Task.checkCancellation()
         // Not the command's failure: whoever waits for it is told that the host is gone.
         if exit == .lost { throw HostError(.lost, "The agent host ended while \(spec.arguments.first ?? "a command") ran.") }
@@ -72,36 +71,20 @@ struct CommandRunner: Sendable {
 /// on a full pipe.
 private actor Collector {
     private(set) var collected = BoundedOutput()
-    private let ended: AsyncStream<Never>
+    private let ended = Promise<Bool>()
 
     init(_ output: ProcessOutput, consume: (@Sendable ([UInt8]) async -> Void)? = nil) {
-        let (stream, continuation) = AsyncStream.makeStream(of: Never.self)
-        ended = stream
         Task {
             for await chunk in output {
                 await self.append(chunk)
                 await consume?(chunk)
             }
-            continuation.finish()
+            ended.fulfil(true)
         }
     }
 
     private func append(_ chunk: [UInt8]) { collected.append(chunk) }
 
     /// Whether the stream came to its end in time.
-    func ends(within limit: Duration) async -> Bool {
-        await withTaskGroup { group in
-            group.addTask { [ended] in
-                for await _ in ended {}
-                return !Task.isCancelled
-            }
-            group.addTask {
-                await Alarm.wait(limit)
-                return false
-            }
-            let first = await group.next() ?? false
-            group.cancelAll()
-            return first
-        }
-    }
+    nonisolated func ends(within limit: Duration) async -> Bool { await ended.wait(atMost: limit) ?? false }
 }

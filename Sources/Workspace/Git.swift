@@ -32,15 +32,16 @@ struct Git: Sendable {
         self.environment = environment
     }
 
+    /// For every command, beside `safe.directory`.
+    static let settings = [
+        "core.hooksPath=/dev/null", "core.fsmonitor=false", "gc.auto=0", "maintenance.auto=false", "submodule.recurse=false",
+        "fetch.recurseSubmodules=false", "advice.detachedHead=false", "merge.autoStash=false",
+    ]
+
     /// What to run in `place`, by default the checkout.
     func spec(_ arguments: [String], in place: String? = nil) -> ProcessSpec {
         let settings =
-            [
-                "core.hooksPath=/dev/null", "core.fsmonitor=false", "gc.auto=0", "maintenance.auto=false",
-                "submodule.recurse=false",
-                "fetch.recurseSubmodules=false", "advice.detachedHead=false", "merge.autoStash=false",
-                "safe.directory=\(place ?? directory)",
-            ] + (configuration.map { ["include.path=\($0)"] } ?? [])
+            Self.settings + ["safe.directory=\(place ?? directory)"] + (configuration.map { ["include.path=\($0)"] } ?? [])
         return ProcessSpec(
             arguments: ["git"] + settings.flatMap { ["-c", $0] } + arguments, environment: environment,
             directory: place ?? directory)

@@ -12,7 +12,7 @@ public import SessionModel
 /// ```
 ///
 /// One value stands for one incarnation of the session; nothing else may run in the directory when it is made. Everything runs
-/// through the agent host, and nothing here runs two steps at once: a turn is prepared, run and looked at, in this order.
+/// through the agent host. A turn is prepared, run and looked at, in this order; no two commands that write run at once.
 public actor Workspace {
     private let description: WorkspaceDescription
     private let directory: String
@@ -128,11 +128,10 @@ extension Workspace {
     }
 
     private func place(_ repository: String, _ report: (WorkspaceStep) async -> Void) async throws(WorkspaceError) -> [String] {
-        let found = try await shell(Scripts.locate, [directory, temporary, locksAreStale ? "stale" : ""], .locate)
-        locksAreStale = false
-        switch found.first {
+        let (found, status) = try await look(repository)
+        switch found.found {
         case "checkout":
-            return try await follow(repository, operation: found.dropFirst().first, report)
+            return try await follow(repository, found, status.get(), report)
         case "absent", "empty":
             try await clone(repository, report)
             return []
@@ -142,6 +141,33 @@ extension Workspace {
                 "The working directory \(directory) has files but no .git: somebody deleted it, so nothing was done to the directory.",
                 advice: "Save what you need of it, then empty the directory: the next turn clones it again.")
         }
+    }
+
+    /// Looks at what is there, and brings what a checkout knows of the remote up to date. The status is read meanwhile: the fetch
+    /// changes nothing that it tells of. Only while the locks of a dead git are removed there is no other.
+    private func look(
+        _ repository: String
+    ) async throws(WorkspaceError) -> (FollowReport, status: Result<GitStatus, WorkspaceError>) {
+        let areStale = locksAreStale
+        async let beside = areStale ? nil : attemptStatus()
+        let place = [directory, temporary, areStale ? "stale" : ""]
+        let remote = [isAddressed ? "" : repository, description.gitConfig ?? "", remoteRef ?? ""]
+        let refspecs = [CheckoutTarget.branches] + [target.refspec].compactMap(\.self)
+        let result = try await perform(shell(Scripts.follow, place + remote + refspecs), named: Self.preparing, .locate)
+        let found = FollowReport(result.stdout.text)
+        guard result.exit.isSuccess, !result.timedOut else {
+            throw found.command.map { failure(result, named: "git \($0)", .fetch) }
+                ?? failure(result, named: Self.preparing, .locate)
+        }
+        if areStale { locksAreStale = false }
+        if found.found == "checkout" { isAddressed = true }
+        if case .defaultBranch = target { defaultBranch = defaultBranch ?? found.defaultBranch }
+        if let status = await beside { return (found, status) }
+        return (found, found.found == "checkout" ? await attemptStatus() : .success(GitStatus()))
+    }
+
+    private func attemptStatus() async -> Result<GitStatus, WorkspaceError> {
+        do throws(WorkspaceError) { return .success(try await status(.fetch)) } catch { return .failure(error) }
     }
 
     private func setUp(_ report: (WorkspaceStep) async -> Void) async throws(WorkspaceError) {
@@ -255,7 +281,7 @@ extension Workspace {
     ) async throws(WorkspaceError) -> (head: String?, message: String) {
         try await runGit(["checkout", "--quiet", "--no-track", "-B", branch, remote], .checkout, in: temporary)
         try await track(branch, upstream)
-        try await runGit(["update-ref", Self.last, remote], .checkout, in: temporary)
+        try await runGit(["update-ref", Scripts.last, remote], .checkout, in: temporary)
         let head = try await line(["rev-parse", "HEAD"], .checkout, in: temporary)
         return (head, "Checked out \(target.subject) at \(short(head)) on branch \(branch).")
     }
@@ -290,43 +316,19 @@ extension Workspace {
 // MARK: - Every other time
 
 extension Workspace {
-    /// The last head of the remote that the working tree had.
-    private static let last = "refs/holdfast/remote/last"
-
     private func follow(
-        _ repository: String, operation: String?, _ report: (WorkspaceStep) async -> Void
+        _ repository: String, _ found: FollowReport, _ status: GitStatus, _ report: (WorkspaceStep) async -> Void
     ) async throws(WorkspaceError) -> [String] {
-        if !isAddressed {
-            try await runGit(["config", "--replace-all", "remote.origin.url", repository], .fetch)
-            if let file = description.gitConfig {
-                try await runGit(["config", "--replace-all", "include.path", file], .fetch)
-            }
-            isAddressed = true
-        }
         var facts = WorkspacePlan.Facts(subject: target.subject)
-        facts.operation = operation
-        facts.expectedBranch = try await followedBranch()
-
-        let status = try await status(.fetch)
+        facts.operation = found.operation
+        facts.expectedBranch = followedBranch
         facts.branch = status.branch
         facts.head = status.head
         facts.changed = status.changed.paths
         facts.changedCount = status.changed.count
-        if status.head != nil {
-            // Asked before the fetch: it forgets what the remote had.
-            let unpushed = ["rev-list", "--max-count=1", "HEAD", "--not", "--remotes=origin", "--glob=refs/holdfast/remote/"]
-            facts.wasPushed = try await lines(unpushed, .fetch).isEmpty
-        }
-
-        try await fetch([CheckoutTarget.branches] + [target.refspec].compactMap(\.self))
-        if let remoteRef {
-            let format = "--format=%(refname) %(objectname)"
-            for ref in try await lines(["for-each-ref", format, remoteRef, Self.last], .fetch) {
-                let words = ref.split(separator: " ")
-                if words.first.map(String.init) == remoteRef { facts.remote = words.last.map(String.init) }
-                if words.first.map(String.init) == Self.last { facts.last = words.last.map(String.init) }
-            }
-        }
+        facts.wasPushed = status.head != nil && !found.hasUnpushed
+        facts.remote = found.remote
+        facts.last = found.last
         await report(
             WorkspaceStep(
                 .fetched,
@@ -384,7 +386,7 @@ extension Workspace {
                 "\(target.subject.capitalizedFirst) has moved on the remote to \(short(remote)), but your working tree could not be moved there without overwriting something, so it was left alone. git says: \(obstacle)"
                     + pointer)
         } else if plan.followsRemote, let remote = facts.remote, remote != facts.last {
-            try await runGit(["update-ref", Self.last, remote], .update)
+            try await runGit(["update-ref", Scripts.last, remote], .update)
         }
         start = head.map(Start.commit) ?? .beforeFirstCommit
         return notes
@@ -413,17 +415,12 @@ extension Workspace {
         }
     }
 
-    private func followedBranch() async throws(WorkspaceError) -> String? {
+    private var followedBranch: String? {
         switch target {
-        case .pullRequest(let number): return "pr-\(number)"
-        case .branch(let name): return name
-        case .commit: return nil
-        case .defaultBranch:
-            if defaultBranch == nil {
-                let found = try await runGit(["config", "--get", "holdfast.branch"], .fetch, accepting: [0, 1])
-                defaultBranch = found.stdout.text.split(separator: "\n").first.map(String.init)
-            }
-            return defaultBranch
+        case .pullRequest(let number): "pr-\(number)"
+        case .branch(let name): name
+        case .commit: nil
+        case .defaultBranch: defaultBranch
         }
     }
 
@@ -438,8 +435,7 @@ extension Workspace {
 
 extension Workspace {
     private func fetch(_ refspecs: [String], in place: String? = nil) async throws(WorkspaceError) {
-        let options = ["--quiet", "--prune", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance"]
-        try await runGit(["fetch"] + options + ["--", "origin"] + refspecs, .fetch, in: place)
+        try await runGit(["fetch"] + Scripts.fetchOptions + ["--", "origin"] + refspecs, .fetch, in: place)
     }
 
     private func status(_ step: WorkspaceError.Step, in place: String? = nil) async throws(WorkspaceError) -> GitStatus {
@@ -474,12 +470,16 @@ extension Workspace {
         try await runGit(arguments, step, in: place).stdout.text.split(separator: "\n").map(String.init)
     }
 
+    private static let preparing = "Preparing the working directory"
+
+    private func shell(_ script: String, _ arguments: [String]) -> ProcessSpec {
+        ProcessSpec(arguments: ["sh", "-c", script, "sh"] + arguments, environment: git.environment, directory: "/")
+    }
+
     private func shell(
         _ script: String, _ arguments: [String], _ step: WorkspaceError.Step
     ) async throws(WorkspaceError) -> [String] {
-        let spec = ProcessSpec(
-            arguments: ["sh", "-c", script, "sh"] + arguments, environment: environment, directory: "/")
-        let result = try await run(spec, named: "Preparing the working directory", step)
+        let result = try await run(shell(script, arguments), named: Self.preparing, step)
         return result.stdout.text.split(separator: "\n").map(String.init)
     }
 
@@ -494,9 +494,18 @@ extension Workspace {
         _ spec: ProcessSpec, named name: String, _ step: WorkspaceError.Step, accepting codes: Set<Int32> = [0],
         consume: (@Sendable ([UInt8]) async -> Void)? = nil
     ) async throws(WorkspaceError) -> CommandRunner.Result {
-        let result: CommandRunner.Result
+        let result = try await perform(spec, named: name, step, consume: consume)
+        if case .code(let code) = result.exit, codes.contains(code), !result.timedOut { return result }
+        throw failure(result, named: name, step)
+    }
+
+    /// However it ends.
+    private func perform(
+        _ spec: ProcessSpec, named name: String, _ step: WorkspaceError.Step,
+        consume: (@Sendable ([UInt8]) async -> Void)? = nil
+    ) async throws(WorkspaceError) -> CommandRunner.Result {
         do {
-            result = try await runner.run(spec, consume: consume)
+            return try await runner.run(spec, consume: consume)
         } catch let error as HostError {
             throw WorkspaceError(
                 step, redact("\(name) could not be run: \(error.message)"),
@@ -505,15 +514,13 @@ extension Workspace {
             locksAreStale = true
             throw WorkspaceError(step, "\(name) was stopped, because the turn was.", advice: "The next turn starts it over.")
         }
-        if case .code(let code) = result.exit, codes.contains(code), !result.timedOut { return result }
-        throw failure(result, named: name, step)
     }
 
     private func failure(
         _ result: CommandRunner.Result, named name: String, _ step: WorkspaceError.Step
     ) -> WorkspaceError {
-        // A git that was killed may have left its locks; any other removes them.
-        if case .code = result.exit {} else { locksAreStale = true }
+        // A git that was killed may have left its locks; any other removes them. A shell gives a signal as 128 and its number.
+        if case .code(0...128) = result.exit {} else { locksAreStale = true }
         var words = result.stderr.lastLines()
         if words.isEmpty || step == .setup {
             words = [words, result.stdout.lastLines()].filter { !$0.isEmpty }.joined(separator: "\n")

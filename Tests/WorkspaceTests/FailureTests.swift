@@ -78,6 +78,7 @@ import Workspace
         }
     }
 
+    /// Every git that a later turn runs is killed with all that runs beside it in its group, as it starts.
     @Test(arguments: [false, true])
     func aCrashInAnyStepOfALaterTurnIsMadeGoodByTheNextIncarnation(rebased: Bool) async throws {
         let fixture = try GitFixture()
@@ -90,18 +91,18 @@ import Workspace
             if rebased { try fixture.git("reset", "--quiet", "--hard", "HEAD~1", in: fixture.author) }
             let head = try fixture.commit("greet.sh", "echo \(step)\n")
             try fixture.setPullRequest(1)
-            let crashing = Incarnation(fixture, description)
-            let count = Counter()
-            let fatal = step
-            crashing.host.kill { _ in count.next() == fatal }
-            _ = try? await crashing.prepare()
+            let counted = try CountedGit(fixture, killing: step)
+            let crashing = Incarnation(fixture, description, environment: ["PATH": counted.path])
+            var failed = false
+            do { try await crashing.prepare() } catch { failed = true }
+            #expect(try failed == (counted.count > step))
             let next = Incarnation(fixture, description)
             try await next.prepare()
             #expect(try await next.workspace.state() == WorkspaceState(branch: "pr-1", commit: head, unpushed: 0), "\(step)")
+            if try counted.count <= step { break }
             step += 1
-            if crashing.host.commands.count < step { break }
         }
-        #expect(step > 8)
+        #expect(step >= 6)
     }
 
     @Test func theLeftoversOfADeadEpochAreRemoved() async throws {
@@ -215,6 +216,31 @@ import Workspace
         func endAll(grace: TimeSpan) async throws(HostError) {}
         func processes() async throws(HostError) -> [HostedProcessInfo] { [] }
     }
+}
+
+/// A `git` for PATH that counts its calls, and kills itself and its process group in one of them, just as the real one starts.
+private struct CountedGit {
+    private let directory: String
+    let path: String
+
+    init(_ fixture: GitFixture, killing fatal: Int) throws {
+        directory = "\(fixture.root)/counted-\(fatal)"
+        path = directory + ":" + (fixture.environment["PATH"] ?? "")
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        // Making a directory is what no two calls at once can both do.
+        let script = """
+            #!/bin/sh
+            PATH=${PATH#*:}
+            call=0
+            until mkdir "$0.$call" 2>/dev/null; do call=$((call + 1)); done
+            [ "$call" != \(fatal) ] || { git "$@" & kill -9 0; }
+            exec git "$@"
+            """
+        try fixture.write("git", script, in: directory)
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: directory + "/git")
+    }
+
+    var count: Int { get throws { try FileManager.default.contentsOfDirectory(atPath: directory).count - 1 } }
 }
 
 private final class Counter: @unchecked Sendable {

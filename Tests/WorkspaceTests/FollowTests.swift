@@ -91,8 +91,11 @@ import Workspace
         #expect(fixture.read("notes.txt", in: fixture.checkout) == "mine")
     }
 
-    @Test func aRebasedPullRequestIsResetAndTheOldHeadIsKept() async throws {
+    /// Packed: the refs are no files of their own, which the agent's `git gc` does.
+    @Test(arguments: [false, true])
+    func aRebasedPullRequestIsResetAndTheOldHeadIsKept(packed: Bool) async throws {
         let (fixture, session, old) = try await pullRequest()
+        if packed { try fixture.git("pack-refs", "--all", in: fixture.checkout) }
         let new = try rebase(fixture)
         let notes = try await session.prepare()
         #expect(await session.kinds == [.fetched, .reset])

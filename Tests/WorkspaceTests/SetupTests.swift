@@ -37,9 +37,9 @@ import Workspace
         let fixture = try GitFixture()
         let session = Incarnation(
             fixture,
-            WorkspaceDescription(setupCommand: "echo $$ > pid; echo waiting; exec sleep 1000", stepTimeout: .seconds(5)))
+            WorkspaceDescription(setupCommand: "echo $$ > pid; echo waiting; exec sleep 1000", stepTimeout: .seconds(10)))
         let error = await #expect(throws: WorkspaceError.self) { try await session.prepare() }
-        #expect(error?.message.contains("did not end within 5s and was stopped: waiting") == true)
+        #expect(error?.message.contains("did not end within 10s and was stopped: waiting") == true)
         let process = try #require(fixture.number("pid", in: fixture.checkout))
         #expect(kill(process, 0) == -1)
     }
