@@ -149,7 +149,7 @@ let package = Package(
             dependencies: ["Support", crypto, x509, asn1, nio, nioPosix, nioHTTP1, nioHTTP2, nioTLS, nioSSL, nioLocks],
             path: "Tests/TLSServer", swiftSettings: settings),
         .target(
-            name: "KubernetesDouble", dependencies: ["TLSServer", "SessionModel", nioLocks],
+            name: "KubernetesDouble", dependencies: ["TLSServer", "Support", "Processes", "SessionModel", nioLocks],
             path: "Tests/KubernetesDouble", swiftSettings: settings),
         .target(name: "Seeds", path: "Tests/Seeds", swiftSettings: optimized),
         // The machines of SessionModel in a simulated world: `make simulate`.

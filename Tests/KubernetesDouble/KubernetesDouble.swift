@@ -30,6 +30,7 @@ public final class KubernetesDouble: Sendable {
         var watches: [Int: Live] = [:]
         var nextWatch = 0
         var requests: [APIRequest] = []
+        var observers: [@Sendable () -> Void] = []
     }
 
     private struct Live {
@@ -210,7 +211,11 @@ public final class KubernetesDouble: Sendable {
         Task { state.withLockedValue { $0.watches.removeValue(forKey: id)?.timer?.cancel() } }
     }
 
+    /// `observer` is called after every change. It must not block.
+    func onChange(_ observer: @escaping @Sendable () -> Void) { state.withLockedValue { $0.observers.append(observer) } }
+
     private static func tell(_ state: inout State) {
+        for observer in state.observers { observer() }
         for id in state.watches.keys.sorted() {
             guard var live = state.watches[id] else { continue }
             for event in state.cluster.events(for: &live.state) { send(event, live.exchange) }

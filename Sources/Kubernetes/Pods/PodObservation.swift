@@ -72,6 +72,9 @@ public struct PodObservation: Sendable, Hashable {
         trouble = facts.trouble(warnings)
         if facts.phase == "Succeeded" || facts.phase == "Failed" {
             state = .ended(facts.end)
+        } else if isStopping, facts.nodeName == nil {
+            // No kubelet has ever seen it; what holds the object is not its end.
+            state = .ended("it was deleted before it had a node")
         } else if let nodeName = facts.nodeName, let verdict = Self.verdict(on: node, named: nodeName) {
             state = verdict
         } else if facts.phase == "Unknown" {

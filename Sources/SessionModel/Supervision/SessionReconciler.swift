@@ -41,6 +41,8 @@ public struct SessionReconciler: Sendable {
     /// A drained sidecar knows what became of its turns, and is stopped when that is stored, or then at the latest.
     private var heldStop: (effect: SessionMachine.Effect, until: Timestamp)?
     private var shuttingDown = false
+    /// Of the present epoch, or of the last one, which may have ended of it.
+    private var trouble: Trouble?
 
     /// - Parameter session: as the store has it. The first event is ``Event/restored``.
     public init(_ session: SessionResource) {
@@ -65,6 +67,8 @@ extension SessionReconciler {
         case ready(Activity)
         case activity(Activity)
         case unreachable(epoch: UInt32)
+        /// What keeps the epoch's process from working; nil when nothing does any more.
+        case trouble(epoch: UInt32, Trouble?)
         /// Nobody can tell whether the epoch's process runs.
         case unknown(epoch: UInt32, why: String)
         case gone(epoch: UInt32, why: String)
@@ -235,6 +239,7 @@ extension SessionReconciler {
             push(.advance(.wishes(wishes)))
         case .ready(let activity):
             guard activity.epoch == sidecar else { return }
+            trouble = nil
             push(
                 .findAbandoned(journal: activity.journal), .follow(journal: activity.journal), .advance(.ready(activity)),
                 .tellLimits, .feed)
@@ -246,6 +251,10 @@ extension SessionReconciler {
             // And before that, nothing is decided as if it did not answer.
             if machine.isUnreachable { push(.advance(.reachable(epoch: activity.epoch))) }
         case .unreachable(let epoch): push(.advance(.unreachable(epoch: epoch)))
+        case .trouble(let epoch, let trouble):
+            guard epoch == sidecar else { return }
+            self.trouble = trouble
+            push(.save, .feed)
         case .unknown(let epoch, let why): push(.advance(.unknown(epoch: epoch, why: why)))
         case .gone(let epoch, let why):
             guard epoch == sidecar else { return }
@@ -271,6 +280,17 @@ extension SessionReconciler {
             }
         }
         return nil
+    }
+}
+
+/// What keeps a session's process from working: one word, and a sentence that says what to do.
+public struct Trouble: Sendable, Hashable {
+    public var reason: String
+    public var message: String
+
+    public init(reason: String, message: String) {
+        self.reason = reason
+        self.message = message
     }
 }
 
@@ -583,6 +603,7 @@ extension SessionReconciler {
                 ))
         }
         if let lost = machine.nodeLost(at: now) { facts.append(("NodeLost", .true, "NodeLost", lost)) }
+        if let trouble { facts.append(("PodTrouble", .true, trouble.reason, trouble.message)) }
         if machine.phase == .ended || machine.phase == .failed, let work = session.status.workspace?.unsaved {
             facts.append(("WorkLeft", .true, "NotPushed", work))
         }
@@ -721,7 +742,8 @@ extension SessionReconciler {
         let message: String
         switch machine.phase {
         case .pending, .starting:
-            message = machine.message.map { "waits for its session: \($0)" } ?? "waits for its session to start"
+            message =
+                (trouble?.message ?? machine.message).map { "waits for its session: \($0)" } ?? "waits for its session to start"
         case .draining: message = "waits for its session, which is draining, to wake again"
         case .suspended: message = machine.message.map { "waits for its session: \($0)" } ?? "waits for its session to wake"
         case .ready, .failed, .ended: return

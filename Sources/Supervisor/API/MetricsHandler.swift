@@ -5,9 +5,9 @@ import SessionModel
 
 extension SupervisorAPI {
     /// The text format of Prometheus.
-    func metrics(_ call: Call) async throws -> Response {
+    func showMetrics(_ call: Call) async throws -> Response {
         let counts = try await store.read { try $0.phaseCounts() }
-        let counters = manager.metrics.values
+        let counters = metrics.values
         var text = ""
         func family(_ name: String, _ type: String, _ help: String, _ samples: [(labels: String, value: Int)]) {
             text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"

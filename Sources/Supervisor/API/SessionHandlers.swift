@@ -58,7 +58,7 @@ extension SupervisorAPI {
         guard request.for > .zero, request.for <= .hours(24) else {
             throw Problem(.invalidRequest, "“for” must be more than zero and at most 24h.")
         }
-        guard let client = manager.client(of: name) else {
+        guard let client = await sidecar(name) else {
             throw Problem(.conflict, "Session \(name) is not awake, so there is nothing to keep; resume it first.")
         }
         do throws(SidecarClient.Failure) {

@@ -8,7 +8,9 @@ import SessionModel
 /// The supervisor's REST API: decode, validate, one transaction or one call, encode.
 struct SupervisorAPI: Sendable {
     let store: any Store
-    let manager: SessionManager
+    /// The API of a session's living sidecar, by the session's name; nil when it has none.
+    let sidecar: @Sendable (String) async -> SidecarClient?
+    let metrics: Metrics
     let runtime: any Runtime
     /// Of the git gateway inside this process, if there is one.
     let gateway: GatewayMetrics?
@@ -46,7 +48,7 @@ struct SupervisorAPI: Sendable {
         on(.patch, "/v1/sessions/{id}/lifetime", setLifetime)
         on(.get, "/v1/sessions/{id}/transcript", transcript)
         on(.get, "/v1/version") { _ in try .json(["version": version]) }
-        on(.get, "/metrics", metrics)
+        on(.get, "/metrics", showMetrics)
         on(.get, "/livez") { _ in .text("ok\n") }
         on(.get, "/readyz", ready)
         return routes

@@ -25,7 +25,7 @@ extension SupervisorAPI {
             spec.worker = try agents.named(name)
             text.append(contentsOf: "?agent=\(name)".utf8)
         }
-        if let field = spec.worker?.podField {
+        if !runtime.runsPods, let field = spec.worker?.podField {
             throw Problem(
                 .invalidRequest,
                 "worker.\(field) is for a supervisor in Kubernetes: on one machine the agent is a process of this user. Leave it out."
@@ -65,7 +65,7 @@ extension SupervisorAPI {
         let name = call.parameter("name")
         let answer = try await call.json(InputAnswer.self)
         guard let task = try await store.read({ try $0.task(named: name) }) else { throw Self.missing("Task", name) }
-        guard let turn = task.status.turn, let session = task.status.session, let client = manager.client(of: session.name),
+        guard let turn = task.status.turn, let session = task.status.session, let client = await sidecar(session.name),
             !task.status.phase.isTerminal
         else { throw Problem(.conflict, "Task \(name) is \(task.status.phase.rawValue) and waits for no answer.") }
         do throws(SidecarClient.Failure) {

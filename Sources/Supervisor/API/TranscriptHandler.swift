@@ -15,7 +15,7 @@ extension SupervisorAPI {
         guard let session = try await store.read({ try $0.session(named: name) }) else {
             throw Self.missing("Session", name)
         }
-        if let client = manager.client(of: name), let response = try await passThrough(call, client) { return response }
+        if let client = await sidecar(name), let response = try await passThrough(call, client) { return response }
         return try await stored(call, session)
     }
 

@@ -48,13 +48,13 @@ struct LocalSupervisor: Sendable {
             dataDirectory: data, sidecar: configuration.sidecar, environment: configuration.environment, gateway: gateway.url)
         let agents = try AgentPresets(
             directory: configuration.agentsDirectory, demo: configuration.demoAgent, fallback: configuration.defaultAgent)
-        let manager = SessionManager(store: store, runtime: runtime, metrics: Metrics(), logger: logger)
+        let metrics = Metrics()
+        let manager = SessionManager(store: store, runtime: runtime, metrics: metrics, logger: logger)
         gateway.report(to: manager)
         let isLoopback = ["127.0.0.1", "::1", "localhost"].contains(configuration.host)
         let api = SupervisorAPI(
-            store: store, manager: manager, runtime: runtime, gateway: gateway.metrics, agents: agents,
-            version: SupervisorVersion.current,
-            loopbackOnly: isLoopback)
+            store: store, sidecar: { manager.client(of: $0) }, metrics: metrics, runtime: runtime, gateway: gateway.metrics,
+            agents: agents, version: SupervisorVersion.current, loopbackOnly: isLoopback)
         let service = HTTPService(
             .tcp(host: configuration.host, port: configuration.port), access: .token(token, except: SupervisorAPI.open),
             routes: api.routes(), logger: logger)

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Glibc
 import HTTPServing
+import Kubernetes
 import Logging
 import SessionModel
 
@@ -9,12 +10,13 @@ import SessionModel
 struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve",
-        abstract: "Run Tasks on this machine: one process per session, everything under one data directory.",
+        abstract: "Run Tasks: as processes of this machine, or with --kubernetes as pods of a cluster.",
         discussion: """
-            Local mode has no isolation: agents run as you, with your files and your network.
+            On one machine there is one process per session, and everything is under one data directory. There is no isolation: \
+            agents run as you, with your files and your network.
 
-            When it ends, sessions keep running, and the next supervisor on the same data directory finds them again. With \
-            --stop-sessions-on-exit they are put to sleep first.
+            When it ends, sessions keep running, and the next supervisor finds them again. With --stop-sessions-on-exit those of \
+            this machine are put to sleep first.
             """)
 
     @Option(help: "HOST:PORT to listen on; port 0 takes a free one.") var listen = "127.0.0.1:7433"
@@ -24,25 +26,70 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "A directory of agents: each NAME.json is what ?agent=NAME means.") var agentsDir: String?
     @Option(help: "The agent for Tasks that name none: a name, or a JSON file.") var defaultAgent: String?
     @Flag(help: "Put all sessions to sleep before exiting.") var stopSessionsOnExit = false
+    @Flag(help: "Keep Tasks and Sessions in a Kubernetes cluster, and run sessions as its pods.") var kubernetes = false
+    @OptionGroup(title: "With --kubernetes") var cluster: ClusterOptions
     @OptionGroup var log: LogOptions
 
     func run() async throws {
         let address = try Self.address(listen)
         let logger = try log.logger("supervisor")
         let environment = ProcessInfo.processInfo.environment
-        let server = LocalSupervisor.Configuration(
-            host: address.host, port: address.port,
-            dataDirectory: Self.absolute(dataDir ?? Self.defaultDataDirectory(environment)),
-            sidecar: try Self.binary("holdfast-sidecar", named: sidecar, option: "--sidecar"),
-            demoAgent: try? Self.binary("holdfast-demo-agent", named: nil, option: ""),
-            agentsDirectory: agentsDir.map(Self.absolute), defaultAgent: defaultAgent,
-            stopSessionsOnExit: stopSessionsOnExit, environment: environment)
         do {
-            try await LocalSupervisor(server, logger: logger).run(until: Signals.termination())
+            if kubernetes {
+                try await supervisor(of: cluster, address, environment, logger).run(until: Signals.termination())
+            } else {
+                try await supervisor(address, environment, logger).run(until: Signals.termination())
+            }
+        } catch let error as ValidationError {
+            throw error
         } catch {
             FileHandle.standardError.write(Data("holdfast-supervisor: \(error)\n".utf8))
             throw ExitCode.failure
         }
+    }
+
+    private func supervisor(
+        _ address: (host: String, port: Int), _ environment: [String: String], _ logger: Logger
+    ) throws -> LocalSupervisor {
+        if let option = cluster.firstGiven { throw ValidationError("\(option) is for --kubernetes") }
+        return LocalSupervisor(
+            LocalSupervisor.Configuration(
+                host: address.host, port: address.port,
+                dataDirectory: Self.absolute(dataDir ?? Self.defaultDataDirectory(environment)),
+                sidecar: try Self.binary("holdfast-sidecar", named: sidecar, option: "--sidecar"),
+                demoAgent: try? Self.binary("holdfast-demo-agent", named: nil, option: ""),
+                agentsDirectory: agentsDir.map(Self.absolute), defaultAgent: defaultAgent,
+                stopSessionsOnExit: stopSessionsOnExit, environment: environment), logger: logger)
+    }
+
+    private func supervisor(
+        of cluster: ClusterOptions, _ address: (host: String, port: Int), _ environment: [String: String], _ logger: Logger
+    ) throws -> KubernetesSupervisor {
+        let local = [
+            ("--data-dir", dataDir != nil), ("--sidecar", sidecar != nil), ("--stop-sessions-on-exit", stopSessionsOnExit),
+        ]
+        if let option = local.first(where: \.1)?.0 {
+            throw ValidationError("\(option) is for sessions of this machine, not for --kubernetes")
+        }
+        guard let image = cluster.sidecarImage else { throw ValidationError("--kubernetes needs --sidecar-image") }
+        guard let tokenFile = cluster.tokenFile else { throw ValidationError("--kubernetes needs --token-file") }
+        let lease = cluster.leaseDuration
+        guard lease >= .seconds(3), lease.milliseconds % 1000 == 0 else {
+            throw ValidationError("--lease-duration \(lease) is not a whole number of seconds, of three at least")
+        }
+        let pod = environment["POD_NAME"] ?? environment["HOSTNAME"] ?? "supervisor"
+        return KubernetesSupervisor(
+            KubernetesSupervisor.Configuration(
+                host: address.host, port: address.port, tokenFile: Self.absolute(tokenFile), namespace: cluster.namespace,
+                pod: SessionPod.Settings(
+                    sidecarImage: image, agentImage: cluster.agentImage, pullSecrets: cluster.imagePullSecret),
+                agentsDirectory: agentsDir.map(Self.absolute), defaultAgent: defaultAgent, lease: cluster.lease,
+                identity: "\(pod)_\(Identity.uid().prefix(12))",
+                timing: LeaderElector.Timing(
+                    leaseDuration: lease.duration, renewDeadline: lease.duration * 2 / 3, retryPeriod: lease.duration * 2 / 15),
+                readsNodes: !cluster.withoutNodes),
+            cluster: try ClusterConfiguration.load(
+                kubeconfig: cluster.kubeconfig, context: cluster.context, environment: environment), logger: logger)
     }
 
     static func address(_ text: String) throws -> (host: String, port: Int) {
@@ -73,5 +120,35 @@ struct ServeCommand: AsyncParsableCommand {
             throw ValidationError("\(chosen) is not a program that can be run; build it, or name it with \(option) PATH")
         }
         return chosen
+    }
+}
+
+/// Where the cluster is, and what its pods are made of.
+struct ClusterOptions: ParsableArguments {
+    @Option(help: "A kubeconfig. (default: $KUBECONFIG, ~/.kube/config, or the pod's service account)") var kubeconfig: String?
+    @Option(help: "The context of the kubeconfig. (default: its current one)") var context: String?
+    @Option(help: "The namespace of the Tasks and Sessions. (default: the context's, or the supervisor's own)") var namespace:
+        String?
+    @Option(help: "The image of the sidecar: it holds nothing but its binary.") var sidecarImage: String?
+    @Option(help: "The image of agents whose worker names none.") var agentImage: String?
+    @Option(help: "A Secret for pulling images, in the sessions' namespace; may be given several times.")
+    var imagePullSecret: [String] = []
+    @Option(help: "A file with the bearer token that callers of the API must present.") var tokenFile: String?
+    @Option(help: "The Lease by which one of several replicas leads.") var lease = "holdfast-supervisor"
+    @Option(help: "How long a leader that has died holds up the others; whole seconds, three at least.")
+    var leaseDuration: TimeSpan = .seconds(15)
+    @Flag(help: "Do not read Nodes, which takes a ClusterRole: a session on a lost node then waits until its kubelet answers.")
+    var withoutNodes = false
+
+    /// The name of an option that was given, if any was.
+    var firstGiven: String? {
+        let given = [
+            ("--kubeconfig", kubeconfig != nil), ("--context", context != nil), ("--namespace", namespace != nil),
+            ("--sidecar-image", sidecarImage != nil), ("--agent-image", agentImage != nil),
+            ("--image-pull-secret", !imagePullSecret.isEmpty), ("--token-file", tokenFile != nil),
+            ("--lease", lease != "holdfast-supervisor"), ("--lease-duration", leaseDuration != .seconds(15)),
+            ("--without-nodes", withoutNodes),
+        ]
+        return given.first(where: \.1)?.0
     }
 }

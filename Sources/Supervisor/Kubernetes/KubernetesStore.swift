@@ -31,7 +31,8 @@ final class KubernetesStore: Store {
     // MARK: Reading
 
     func read<Value: Sendable>(_ body: @escaping @Sendable (any StoreTransaction) throws -> Value) async throws -> Value {
-        try cache.read { try body(KubernetesTransaction($0)) }
+        guard cache.isSynced else { throw StoreError.notSynced }
+        return try cache.read { try body(KubernetesTransaction($0)) }
     }
 
     // MARK: Writing
@@ -41,6 +42,7 @@ final class KubernetesStore: Store {
     func write<Value: Sendable>(_ body: @escaping @Sendable (any StoreTransaction) throws -> Value) async throws -> Value {
         var backoff = Backoff(base: .milliseconds(50), limit: .seconds(2))
         var random = SystemRandomNumberGenerator()
+        guard cache.isSynced else { throw StoreError.notSynced }
         while true {
             let (value, writes) = try cache.read { view in
                 let transaction = KubernetesTransaction(view)

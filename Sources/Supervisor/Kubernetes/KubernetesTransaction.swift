@@ -165,4 +165,6 @@ enum Finalizer {
     static let session = "holdfast.dev/drain"
     /// Its turn is cancelled first, and its idempotency key kept.
     static let task = "holdfast.dev/turn"
+    /// On the pod of an epoch: it is known first how it has ended.
+    static let epoch = "holdfast.dev/epoch"
 }

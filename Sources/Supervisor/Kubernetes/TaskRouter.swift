@@ -33,9 +33,15 @@ final class TaskRouter: Sendable {
 
     /// Works until its task is cancelled.
     func run() async {
-        for task in store.cache.read({ Array($0.tasks.objects.values) }).sorted(by: Self.cameFirst) {
-            notice("Task", task.metadata.name ?? "")
+        let tasks = store.cache.read { Array($0.tasks.objects.values) }.sorted(by: Self.cameFirst)
+        waiting.withLockedValue { waiting in
+            // Before those that were told of in the meantime.
+            let names = tasks.compactMap(\.metadata.name)
+            let known = Set(names)
+            waiting.tasks = names + waiting.tasks.filter { !known.contains($0) }
+            waiting.known.formUnion(known.map { "Task/\($0)" })
         }
+        waker.yield()
         for session in store.cache.read({ Array($0.sessions.objects.keys) }) { notice("Session", session) }
         for await _ in wake {
             while !Task.isCancelled, let (kind, name) = next() {

@@ -2,6 +2,9 @@ import SessionModel
 
 /// Runs the sidecars of sessions: processes on one machine, pods in a cluster.
 protocol Runtime: Sendable {
+    /// What a worker asks of its pod can be given to it.
+    var runsPods: Bool { get }
+
     /// Starts an epoch. The caller has stored the epoch, and knows that the one before has ended: unless another supervisor acts
     /// too, one that is about to find out that it does not lead any more. So no two of one session may run, whoever starts them:
     /// what there is of an earlier epoch is told to end, and this one is ``StartPostponed``; beside a later epoch it fails.
@@ -52,6 +55,8 @@ protocol Incarnation: Sendable {
     var news: AsyncStream<IncarnationNews> { get }
     /// The end of its log; empty when there is none.
     func log() async -> String
+    /// Told whenever the sidecar begins or ceases to be at work.
+    func note(isBusy: Bool) async
     /// SIGTERM now, and SIGKILL after `grace` if it is still there.
     func stop(grace: TimeSpan) async
 }
@@ -59,6 +64,8 @@ protocol Incarnation: Sendable {
 enum IncarnationNews: Sendable, Hashable {
     /// ``Incarnation/client`` is there.
     case addressed
+    /// What keeps it from working, and what to do; nil when nothing does any more.
+    case trouble(Trouble?)
     /// Nobody can tell whether it runs.
     case unknown(String)
     /// How it ended, as a clause.

@@ -29,7 +29,7 @@ actor SessionController {
     private var reconciler: SessionReconciler
     private var incarnation: (any Incarnation)?
     private var listening: Task<Void, Never>?
-    private var watch: Task<Void, Never>?
+    private var watch: (endpoint: SidecarClient.Endpoint, task: Task<Void, Never>)?
     private var timer: (due: Timestamp, task: Task<Void, Never>)?
 
     init(_ session: SessionResource, store: any Store, runtime: any Runtime, metrics: Metrics, logger: Logger) {
@@ -92,7 +92,7 @@ actor SessionController {
 
     private func finish() {
         listening?.cancel()
-        watch?.cancel()
+        watch?.task.cancel()
         timer?.task.cancel()
         timer = nil
         client.withLockedValue { $0 = nil }
@@ -254,6 +254,7 @@ extension SessionController {
             for await item in news {
                 switch item {
                 case .addressed: await self?.watch(epoch: epoch)
+                case .trouble(let trouble): self?.send(.trouble(epoch: epoch, trouble))
                 case .unknown(let why): self?.send(.unknown(epoch: epoch, why: why))
                 case .ended(let why): self?.send(.gone(epoch: epoch, why: why))
                 }
@@ -265,18 +266,20 @@ extension SessionController {
 
     /// Follows what the sidecar does, as soon as it has an address.
     private func watch(epoch: UInt32) {
-        guard let client = incarnation?.client, incarnation?.epoch == epoch else { return }
+        guard let incarnation, incarnation.epoch == epoch, let client = incarnation.client, client.endpoint != watch?.endpoint
+        else { return }
         self.client.withLockedValue { $0 = client }
-        watch?.cancel()
+        watch?.task.cancel()
         let report: @Sendable (SessionReconciler.Event) -> Void = { [weak self] in self?.send($0) }
-        watch = Task { await Self.watch(client, epoch: epoch, report: report) }
+        watch = (client.endpoint, Task { await Self.watch(client, of: incarnation, report: report) })
     }
 
     /// The process has ended. That is a crash unless it was drained, and then the end of its log may say why.
     private func ended(_ why: String) async -> String {
         guard let ended = incarnation else { return why }
         incarnation = nil
-        watch?.cancel()
+        watch?.task.cancel()
+        watch = nil
         client.withLockedValue { $0 = nil }
         guard reconciler.machine.phase != .draining else { return why }
         metrics.count { $0.crashes += 1 }
@@ -286,8 +289,9 @@ extension SessionController {
     }
 
     private static func watch(
-        _ client: SidecarClient, epoch: UInt32, report: @Sendable (SessionReconciler.Event) -> Void
+        _ client: SidecarClient, of incarnation: any Incarnation, report: @Sendable (SessionReconciler.Event) -> Void
     ) async {
+        let epoch = incarnation.epoch
         var version: Int64?
         var announced = false
         var last: Activity?
@@ -306,6 +310,7 @@ extension SessionController {
                 } else {
                     report(.activity(activity))
                 }
+                if activity.busy != last?.busy { await incarnation.note(isBusy: activity.busy) }
                 // While an agent only writes, its cursor moves many times a second, and nobody here needs each of them.
                 if let last, !last.differs(from: activity), announced { try? await Task.sleep(for: .milliseconds(25)) }
                 last = activity

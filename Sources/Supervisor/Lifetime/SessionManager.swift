@@ -7,7 +7,7 @@ import SessionModel
 final class SessionManager: Sendable {
     private let store: any Store
     private let runtime: any Runtime
-    let metrics: Metrics
+    private let metrics: Metrics
     private let logger: Logger
 
     private struct State {

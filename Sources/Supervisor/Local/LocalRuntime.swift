@@ -32,6 +32,8 @@ struct LocalRuntime: Runtime {
             } ?? ""
     }
 
+    var runsPods: Bool { false }
+
     func directory(of session: String) -> SessionDirectory { SessionDirectory(path: "\(dataDirectory)/sessions/\(session)") }
 
     func start(_ session: SessionResource, epoch: UInt32) throws(LocalError) -> any Incarnation {

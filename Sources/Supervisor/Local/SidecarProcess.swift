@@ -51,6 +51,8 @@ final class SidecarProcess: Incarnation {
 
     func log() -> String { Files.tail(logFile) }
 
+    func note(isBusy: Bool) {}
+
     func stop(grace: TimeSpan) {
         entry.signal(SIGTERM)
         let timer = Task { [entry] in

@@ -41,10 +41,13 @@ enum StoreError: Error, CustomStringConvertible {
     case notDurable
     /// The document was changed by someone else since it was read: read it again.
     case conflict(kind: String, name: String)
+    /// The API server has not told all there is yet.
+    case notSynced
 
     var description: String {
         switch self {
         case .notDurable: "the database does not sync its commits (PRAGMA synchronous is not FULL)"
+        case .notSynced: "the API server has not told all Tasks and Sessions yet"
         case .conflict(let kind, let name): "\(kind) \(name) was changed by someone else in the meantime; read it again and retry"
         }
     }

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Supervisor
 
-@Suite(.timeLimit(.minutes(2))) struct KubernetesStoreTests {
+@Suite(.serialized, .timeLimit(.minutes(5))) struct KubernetesStoreTests {
     private static let key = try! SessionKey(parsing: "pr:acme/widgets#12")
 
     private func withRouter(

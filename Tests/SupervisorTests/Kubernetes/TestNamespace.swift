@@ -90,7 +90,7 @@ final class TestNamespace: Sendable {
 
     /// Waits until the store knows that it is so.
     func until(_ condition: @escaping @Sendable (any StoreTransaction) throws -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(30)
+        let deadline = ContinuousClock.now + .seconds(100)
         while try await !store.read(condition) {
             try #require(ContinuousClock.now < deadline, "waited in vain")
             try await Task.sleep(for: .milliseconds(5))

@@ -1,0 +1,127 @@
+import Kubernetes
+import Logging
+import NIOConcurrencyHelpers
+import SessionModel
+
+/// Follows the pods of sessions and the nodes that they are on, and tells each living epoch what becomes of its pod.
+final class PodWatch: Sendable {
+    private let pods: Informer<GenericObject>
+    /// Nil when this supervisor may not read nodes: then only the kubelet's word counts.
+    private let nodes: Informer<GenericObject>?
+    private let state: NIOLockedValueBox<State>
+
+    private struct State {
+        var pods: [String: GenericObject] = [:]
+        var nodes: [String: GenericObject] = [:]
+        let readsNodes: Bool
+        /// By the pod's uid.
+        var incarnations: [String: PodIncarnation] = [:]
+
+        func observe(_ pod: GenericObject) -> PodObservation {
+            var node = PodObservation.Node.unseen
+            if readsNodes, let name = pod["spec"]?["nodeName"]?.string { node = nodes[name].map { .found($0) } ?? .missing }
+            return PodObservation(pod, node: node, at: .now)
+        }
+
+        /// What the living epochs among these pods are to be told.
+        func news(of pods: some Sequence<GenericObject>) -> [(PodIncarnation, GenericObject, PodObservation)] {
+            pods.compactMap { pod in
+                pod.metadata.uid.flatMap { incarnations[$0] }.map { ($0, pod, observe(pod)) }
+            }
+        }
+    }
+
+    init(_ client: KubernetesClient, namespace: String, readsNodes: Bool, logger: Logger) {
+        let complain: @Sendable (KubernetesError) -> Void = { error in
+            if error.code != .cancelled { logger.warning("the API server does not tell", metadata: ["error": "\(error)"]) }
+        }
+        let state = NIOLockedValueBox(State(readsNodes: readsNodes))
+        self.state = state
+        pods = Informer(
+            client.objects(.pods, in: namespace), selector: Selector(labels: "\(PodLabels.component)=session"),
+            onProblem: complain
+        ) { changes in
+            for change in changes { Self.hear(change, state) }
+        }
+        guard readsNodes else {
+            nodes = nil
+            return
+        }
+        nodes = Informer(client.objects(.nodes), onProblem: complain) { changes in
+            for change in changes { Self.hear(node: change, state) }
+        }
+    }
+
+    /// Follows the server until the task is cancelled.
+    func run() async {
+        await withTaskGroup { group in
+            group.addTask { await self.pods.run() }
+            if let nodes { group.addTask { await nodes.run() } }
+            group.addTask { await self.watchDeletions() }
+        }
+    }
+
+    /// That a deletion is overdue is told by nobody.
+    private func watchDeletions() async {
+        while (try? await Task.sleep(for: Self.deletionsEvery)) != nil {
+            let news = state.withLockedValue { state in
+                state.news(of: state.pods.values.filter { $0.metadata.deletionTimestamp != nil })
+            }
+            for (incarnation, pod, seen) in news { incarnation.hear(pod, seen) }
+        }
+    }
+
+    private static let deletionsEvery = Duration.seconds(15)
+
+    /// Returns when it has once had everything, or ``run()`` has ended.
+    func waitUntilSynced() async {
+        await pods.waitUntilSynced()
+        await nodes?.waitUntilSynced()
+    }
+
+    var isSynced: Bool { pods.isSynced && nodes?.isSynced ?? true }
+
+    /// The pod of that name, as far as this process knows.
+    func pod(named name: String) -> GenericObject? { state.withLockedValue { $0.pods[name] } }
+
+    func observe(_ pod: GenericObject) -> PodObservation { state.withLockedValue { $0.observe(pod) } }
+
+    /// From now on the incarnation hears of its pod, and at once of what is known.
+    func add(_ incarnation: PodIncarnation) {
+        let news = state.withLockedValue { state in
+            state.incarnations[incarnation.uid] = incarnation
+            return state.news(of: state.pods[incarnation.name].map { [$0] } ?? [])
+        }
+        for (incarnation, pod, seen) in news { incarnation.hear(pod, seen) }
+    }
+
+    func remove(_ incarnation: PodIncarnation) { state.withLockedValue { $0.incarnations[incarnation.uid] = nil } }
+
+    private static func hear(_ change: Kubernetes.Change<GenericObject>, _ state: NIOLockedValueBox<State>) {
+        switch change {
+        case .added(let pod), .updated(_, let pod):
+            let news = state.withLockedValue { state in
+                state.pods[pod.metadata.name ?? ""] = pod
+                return state.news(of: [pod])
+            }
+            for (incarnation, pod, seen) in news { incarnation.hear(pod, seen) }
+        case .deleted(let pod):
+            let gone = state.withLockedValue { state in
+                state.pods[pod.metadata.name ?? ""] = nil
+                return pod.metadata.uid.flatMap { state.incarnations[$0] }
+            }
+            gone?.hearItIsGone()
+        }
+    }
+
+    private static func hear(node change: Kubernetes.Change<GenericObject>, _ state: NIOLockedValueBox<State>) {
+        let name = change.key.name
+        let news = state.withLockedValue { state in
+            if case .deleted = change { state.nodes[name] = nil }
+            if case .added(let node) = change { state.nodes[name] = node }
+            if case .updated(_, let node) = change { state.nodes[name] = node }
+            return state.news(of: state.pods.values.filter { $0["spec"]?["nodeName"]?.string == name })
+        }
+        for (incarnation, pod, seen) in news { incarnation.hear(pod, seen) }
+    }
+}
