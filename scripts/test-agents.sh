@@ -18,6 +18,8 @@ done
 # name|package of a fixed version|program, with % for the virtual environment's site-packages
 known="claude|claude-agent-sdk==0.2.189|%/claude_agent_sdk/_bundled/claude
 codex|openai-codex==0.163.0|%/codex_cli_bin/bin/codex
+hermes-acp|hermes-agent[acp]==0.19.0|hermes-acp
+gptme-acp|gptme-acp==0.35.1|gptme-acp
 vibe-acp|mistral-vibe==3.0.2|vibe-acp"
 
 install_agent() { # name package program

@@ -11,9 +11,17 @@ enum HostFile {
     }
 
     /// Makes a directory that only its owner can read, where there is none.
+    /// - Parameter pattern: the files in it that are of no use at another path than the one where they were made.
     /// - Throws: ``TurnStop`` when the host cannot.
-    static func makeDirectory(_ path: String, on host: any ProcessHost) async throws(TurnStop) {
-        try await run(#"umask 077; mkdir -p "$1""#, path, [], on: host)
+    static func makeDirectory(
+        _ path: String, removingWhenMoved pattern: String? = nil, on host: any ProcessHost
+    ) async throws(TurnStop) {
+        var script = #"umask 077; mkdir -p "$1""#
+        if let pattern {
+            script += #" && { [ "$(cat "$1/.path" 2>/dev/null)" = "$1" ] || { rm -f "$1"/"#
+            script += pattern + #" && printf %s "$1" >"$1/.path"; }; }"#
+        }
+        try await run(script, path, [], on: host)
     }
 
     private static func run(

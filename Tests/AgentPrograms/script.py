@@ -6,7 +6,7 @@ A prompt is plain text with directives in it; what is not a directive is for peo
   {{think: TEXT}}          think it
   {{shell: COMMAND}}       use the shell tool
   {{write: PATH|TEXT}}     use the tool that writes a file
-  {{edit: PATH|OLD|NEW}}   use the tool that edits a file
+  {{edit: PATH|OLD|NEW}}   use the tool that edits a file; OLD and NEW are whole lines
   {{plan: A; B}}           use the tool that keeps a plan (Claude Code's TodoWrite)
   {{background: COMMAND}}  start a command that outlives the turn (Claude Code)
   {{stream: SECONDS}}      say "tick 0 tick 1 ..." for that long

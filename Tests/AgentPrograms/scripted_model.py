@@ -80,6 +80,10 @@ class Request:
             name, arguments = self.tool(SHELL, [(shells, argument)])
             return name, {**arguments, "run_in_background": True}
         path, *texts = argument.split("|")
+        if "exec_command" in self.tools:  # Codex takes a patch out of the shell command.
+            change = f"*** Add File: {path}\n+{texts[0]}" if directive == "write" else (
+                f"*** Update File: {path}\n@@\n-{texts[0]}\n+{texts[1]}")
+            return self.tool(SHELL, [(shells, f"apply_patch <<'EOF'\n*** Begin Patch\n{change}\n*** End Patch\nEOF\n")])
         if directive == "write":
             return self.tool(WRITE, [(paths, path), (("content", "text", "contents"), texts[0])]) or self.tool(
                 SHELL, [(shells, f"printf %s '{texts[0]}' > {path}")])
@@ -94,8 +98,11 @@ class Request:
         for directive, argument in script.steps(self.prompts[-1]):
             if directive in ("shell", "write", "edit", "background"):
                 seen += 1
+                call = self.call(directive, argument)
+                if call is None:  # Asked for a title or the like, without tools.
+                    continue
                 if seen > self.results:
-                    return actions + [("call", self.call(directive, argument))]
+                    return actions + [("call", call)]
                 actions = []  # Said already, in an earlier answer.
             elif directive in ("say", "think", "stream", "hang", "error", "limit"):
                 actions.append(({"say": "text"}.get(directive, directive), argument))

@@ -107,7 +107,7 @@ import Testing
         let recorder = Recorder()
         let started = Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000))
         async let run = bench.run(driver, "ask: May I?\nwrite: a.txt | yes", turn: 7, inputTimeout: .hours(1), recorder)
-        let question = await recorder.question()
+        let question = try await recorder.question()
         #expect(question.question == "May I?")
         #expect(question.options.map(\.kind) == ["allow_once", "reject_once"])
         #expect(question.deadline >= started + .hours(1))
@@ -128,7 +128,7 @@ import Testing
         let driver = bench.driver()
         let recorder = Recorder()
         async let run = bench.run(driver, "run: echo $$ > pid; sleep 1000", recorder)
-        await recorder.seen { $0.type == "tool.call" }
+        try await recorder.seen { $0.type == "tool.call" }
         await driver.interrupt()
         let outcome = await run.outcome
         #expect(outcome.end.state == .cancelled)
@@ -144,7 +144,7 @@ import Testing
         let driver = bench.driver(permissions: .ask)
         let recorder = Recorder()
         async let run = bench.run(driver, "ask: May I?", recorder)
-        let question = await recorder.question()
+        let question = try await recorder.question()
         if answeredFirst {
             await driver.answer(InputAnswered(request: question.id, option: nil, text: nil, by: .cancellation))
         }
@@ -212,14 +212,14 @@ import Testing
         let driver = bench.driver(command)
         let recorder = Recorder()
         async let run = bench.run(driver, "hello", recorder)
-        await recorder.seen { $0.type == "agent.output" }
+        try await recorder.seen { $0.type == "agent.output" }
         await driver.interrupt()
         #expect(await run.outcome.end.state == .cancelled)
         #expect(await run.outcome.clean == false)
 
         let other = Recorder()
         let task = Task { await bench.run(bench.driver(command), "hello", other).outcome }
-        await other.seen { $0.type == "agent.output" }
+        try await other.seen { $0.type == "agent.output" }
         task.cancel()
         #expect(await task.value.clean == false)
         try await bench.host.endAll(grace: .seconds(5))
@@ -229,7 +229,7 @@ import Testing
         let driver = bench.driver()
         let recorder = Recorder()
         async let run = bench.run(driver, "say: now\nhang:", recorder)
-        await recorder.seen { $0.type == "conversation.started" }
+        try await recorder.seen { $0.type == "conversation.started" }
         await driver.interrupt()
         try await bench.host.endAll(grace: .seconds(5))
         await driver.processesEnded()

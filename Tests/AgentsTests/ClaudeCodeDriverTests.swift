@@ -168,7 +168,7 @@ import Testing
         let driver = driver { $0.permissions = .ask }
         let recorder = Recorder()
         async let run = bench.run(driver, "Twice. {{shell: echo 1}} {{shell: echo 2}}", recorder)
-        let question = await recorder.question()
+        let question = try await recorder.question()
         #expect(question.question == "May the agent do this: echo 1")
         #expect(question.options.map(\.kind) == ["allow_once", "allow_always", "reject_once"])
         await driver.answer(
@@ -182,7 +182,7 @@ import Testing
         let driver = driver { $0.permissions = .ask }
         let recorder = Recorder()
         async let run = bench.run(driver, "Ask. {{shell: echo 1}}", recorder)
-        let question = await recorder.question()
+        let question = try await recorder.question()
         await driver.answer(InputAnswered(request: question.id, option: nil, text: "Use printf.", by: .person))
         _ = await run
         #expect(await recorder.results.map(\.output) == ["Use printf."])
@@ -221,7 +221,7 @@ import Testing
         let driver = driver(patience: .init(interrupt: .milliseconds(300), input: .milliseconds(300)))
         let recorder = Recorder()
         async let run = bench.run(driver, "Deaf. {{deaf}} {{say: Now.}} {{stream: 60}}", recorder)
-        await recorder.seen { $0.type == "message" }
+        try await recorder.seen { $0.type == "message" }
         await driver.interrupt()
         let outcome = await run.outcome
         #expect(outcome.end.state == .cancelled)

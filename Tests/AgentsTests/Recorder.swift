@@ -8,8 +8,8 @@ actor Recorder: TurnReporter {
     private(set) var deltas: [String] = []
     private(set) var withdrawn = 0
     private var questions: [InputRequest] = []
-    private var waiters: [(test: @Sendable (EventBody) -> Bool, continuation: CheckedContinuation<Void, Never>)] = []
-    private var askers: [CheckedContinuation<InputRequest, Never>] = []
+    private var waiters: [Int: CheckedContinuation<Void, any Error>] = [:]
+    private var lastWaiter = 0
     /// Thrown by the next durable record.
     private var problem: Problem?
 
@@ -17,9 +17,7 @@ actor Recorder: TurnReporter {
 
     func record(_ body: EventBody) async {
         events.append(body)
-        let met = waiters.filter { $0.test(body) }
-        waiters.removeAll { $0.test(body) }
-        for waiter in met { waiter.continuation.resume() }
+        changed()
     }
 
     func recordDurably(_ body: EventBody) async throws(Problem) {
@@ -34,21 +32,42 @@ actor Recorder: TurnReporter {
     func delta(_ text: String) async { deltas.append(text) }
 
     func ask(_ request: InputRequest) async {
-        if askers.isEmpty { questions.append(request) } else { askers.removeFirst().resume(returning: request) }
+        questions.append(request)
+        changed()
     }
 
     func withdrawQuestion() async { withdrawn += 1 }
 
     /// Returns when an event like that has been recorded.
-    func seen(_ test: @escaping @Sendable (EventBody) -> Bool) async {
-        if events.contains(where: test) { return }
-        await withCheckedContinuation { waiters.append((test, $0)) }
+    func seen(_ test: @escaping @Sendable (EventBody) -> Bool) async throws {
+        while !events.contains(where: test) { try await change() }
     }
 
     /// The next question.
-    func question() async -> InputRequest {
-        if !questions.isEmpty { return questions.removeFirst() }
-        return await withCheckedContinuation { askers.append($0) }
+    func question() async throws -> InputRequest {
+        while questions.isEmpty { try await change() }
+        return questions.removeFirst()
+    }
+
+    /// Waits for the next change; until the test is cancelled, for being over its time limit.
+    private func change() async throws {
+        lastWaiter += 1
+        let waiter = lastWaiter
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+                if Task.isCancelled { continuation.resume(throwing: CancellationError()) } else { waiters[waiter] = continuation }
+            }
+        } onCancel: {
+            Task { await self.giveUp(waiter) }
+        }
+    }
+
+    private func giveUp(_ waiter: Int) { waiters.removeValue(forKey: waiter)?.resume(throwing: CancellationError()) }
+
+    private func changed() {
+        let woken = waiters.values
+        waiters = [:]
+        for waiter in woken { waiter.resume() }
     }
 
     /// The types of all events, in order.

@@ -34,7 +34,8 @@ struct ACPTranslation: Sendable {
         case "agent_thought_chunk": return speak(.thought, update)
         case "tool_call":
             if let id = update["toolCallId"]?.string { assembly.reopenTool(id) }
-            return tool(update, at: now)
+            // Some agents say what they are about to do in words, and give no input.
+            return tool(update, announcing: update["content"]?.array?.isEmpty == false, at: now)
         case "tool_call_update": return tool(update, at: now)
         case "plan":
             let entries = (update["entries"]?.array ?? []).compactMap { entry in

@@ -36,8 +36,9 @@ extension CodexDriver {
         } catch {
             throw TurnStop(.failed, .agentStart, error.message, clean: true)
         }
-        let setup = CodexSetup(description, variables: variables)
-        if let home = setup.home { try await HostFile.makeDirectory(home, on: host) }
+        let home = CodexHome(environment)
+        try await home?.make(on: host)
+        let setup = CodexSetup(description, variables: variables, home: home)
         let process: any HostedProcess
         do throws(HostError) {
             process = try await host.start(

@@ -11,21 +11,16 @@ struct CodexSetup: Sendable {
     let environment: [String: String]
     let apiKey: String?
 
-    init(_ description: AgentDescription, variables: [String: String]) {
+    init(_ description: AgentDescription, variables: [String: String], home: CodexHome?) {
         var environment = variables
         apiKey = environment.removeValue(forKey: Self.keyVariable)
-        if let state = environment["HOLDFAST_AGENT_STATE"], environment["CODEX_HOME"] == nil {
-            environment["CODEX_HOME"] = state + "/codex"
-        }
+        if let home { environment["CODEX_HOME"] = home.path }
         self.environment = environment
         // Goals would have it begin turns of its own.
         var settings = ["analytics.enabled=false", "check_for_update_on_startup=false", "features.goals=false"]
         if apiKey != nil { settings.append("cli_auth_credentials_store=\"ephemeral\"") }
         arguments = description.arguments + settings.flatMap { ["-c", $0] }
     }
-
-    /// Where Codex keeps its state. It does not start without that directory.
-    var home: String? { environment["CODEX_HOME"] }
 
     // MARK: Requests
 

@@ -175,8 +175,7 @@ actor CommandDriver: AgentDriver {
         if log.isInterrupted { throw .cancelled(clean: true) }
 
         let process = try await environment.start(
-            command.arguments, own: kelos?.variables(model: values["model"], effort: values["effort"]) ?? [:],
-            in: prompt.directory, on: host)
+            command.arguments, own: try await variables(values), in: prompt.directory, on: host)
         await log.record(
             .agentStarted(AgentStarted(driver: description.driver.rawValue, name: name, version: nil, pid: process.pid)))
         generation += 1
@@ -194,6 +193,14 @@ actor CommandDriver: AgentDriver {
         program = nil
         if let failure = ended?.failure { throw failure }
         return (closing, String(decoding: ended?.errors ?? [], as: UTF8.self))
+    }
+
+    /// What the program gets besides the session's environment.
+    private func variables(_ values: [String: String]) async throws(TurnStop) -> [String: String?] {
+        if let kelos { return kelos.variables(model: values["model"], effort: values["effort"]) }
+        guard isAnnounced, let home = CodexHome(environment) else { return [:] }
+        try await home.make(on: host)
+        return ["CODEX_HOME": home.path]
     }
 
     // MARK: What the program prints

@@ -10,6 +10,8 @@ import Testing
 /// An agent that the scenarios are run with.
 struct ConformanceAgent: Sendable, CustomStringConvertible {
     var name: String
+    /// The link to its program, where that has another name.
+    var installedAs: String?
     var driver: AgentDescription.Driver
     /// The agent and its environment, told where its state is.
     var describe: @Sendable (_ state: String) -> AgentDescription
@@ -17,6 +19,8 @@ struct ConformanceAgent: Sendable, CustomStringConvertible {
     var runsOnce = false
     /// It shows messages while they come.
     var streams = true
+    /// It tells of each tool call what it is given, and how it ended.
+    var tellsToolCallsWhole = true
     /// A prompt is in the agent's own transcript before anything is done about it, so that a kill does not lose it.
     var keepsPromptsAtOnce = true
     /// Why a scenario is nothing that this agent can do.
@@ -68,7 +72,12 @@ final class ConformanceBench: @unchecked Sendable {
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         let bench = ConformanceBench(agent: agent, host: host, marker: marker, base: base)
         do {
-            try await body(bench)
+            // A scenario that is over its time limit waits for a turn, which ends when nothing runs any more.
+            try await withTaskCancellationHandler {
+                try await body(bench)
+            } onCancel: {
+                Task { try? await bench.release() }
+            }
             try await bench.release()
             let left = bench.processes
             guard left.isEmpty else { throw Leftover(processes: left.map(\.command)) }
@@ -108,9 +117,12 @@ final class ConformanceBench: @unchecked Sendable {
         let prompt = AgentPrompt(
             turn: TurnID(turns), text: text, directory: directory, conversation: conversation, inputTimeout: .minutes(1))
         return Task { [self] in
-            let outcome = await driver.run(prompt, reporting: recorder)
+            var outcome = await driver.run(prompt, reporting: recorder)
             await learn(recorder)
-            if !outcome.clean { try? await release() }
+            guard !outcome.clean || outcome.end.state == .cancelled else { return outcome }
+            try? await release()
+            // What such a program leaves running is ended with its turn, and no fault of the turn.
+            if agent.runsOnce, outcome.end.state == .succeeded { outcome.clean = true }
             return outcome
         }
     }

@@ -2,9 +2,9 @@ import Agents
 import Foundation
 import SessionModel
 
-/// The real program that speaks ACP.
+/// The real programs that speak ACP. Each has its home among the agent's state, so that its conversations move with it.
 extension ConformanceAgent {
-    /// Mistral Vibe. Its home is among the agent's state, so that its conversations move with it.
+    /// Mistral Vibe.
     static let vibe = ConformanceAgent(
         name: "vibe-acp", driver: .acp,
         describe: { state in
@@ -28,6 +28,56 @@ extension ConformanceAgent {
                 driver: .acp, command: [path(of: "vibe-acp") ?? "vibe-acp"],
                 env: ["VIBE_HOME": home, "SCRIPTED_KEY": "scripted"], mode: "ask")
         }, cannot: [:])
+
+    /// Nous Research's Hermes.
+    static let hermes = ConformanceAgent(
+        name: "hermes-acp", driver: .acp,
+        describe: { state in
+            let home = state + "/hermes"
+            write(
+                """
+                model:
+                  default: scripted
+                  provider: custom
+                  base_url: \(model)/v1
+                  api_key: scripted
+                """, to: home + "/config.yaml")
+            return AgentDescription(
+                driver: .acp, command: [path(of: "hermes-acp") ?? "hermes-acp"], env: ["HERMES_HOME": home])
+        }, tellsToolCallsWhole: false, cannot: hermesCannot)
+
+    /// What Hermes 0.19 was seen to do otherwise.
+    private static let hermesCannot: [Scenario: String] = {
+        let dishonest = "it gives a failure of its model's API as the answer of a turn that is done"
+        let apart = "it tells of a change in a permission request, and never of that change's end"
+        return [
+            .edits: apart, .apiError400: dishonest, .apiError401: dishonest, .apiError429: dishonest, .apiError500: dishonest,
+            .apiRefused: dishonest,
+            .apiHangs: "it joins the prompt that was cut off with the next one, so that the scripted model hangs again",
+            .unknownConversation: "it says that it has taken up what it does not have, and then refuses every prompt",
+            .tornTranscript: "it keeps its conversations in a database",
+        ]
+    }()
+
+    /// gptme: a peer with manners of its own.
+    static let gptme = ConformanceAgent(
+        name: "gptme-acp", driver: .acp,
+        describe: { state in
+            AgentDescription(
+                driver: .acp, command: [path(of: "gptme-acp") ?? "gptme-acp"],
+                env: [
+                    "OPENAI_BASE_URL": model + "/v1", "OPENAI_API_KEY": "scripted", "MODEL": "local/scripted",
+                    "XDG_DATA_HOME": state + "/data", "XDG_CONFIG_HOME": state + "/config",
+                ])
+        }, cannot: gptmeCannot)
+
+    /// gptme 0.35 writes its tool calls into its messages, which the scripted model does not do; and after a failure of the model's API
+    /// or an interruption it puts the same prompt to the model again.
+    private static let gptmeCannot: [Scenario: String] = {
+        let can: Set<Scenario> = [.interruptIdle, .unknownConversation, .fiftyTurns, .stdinFlood]
+        let others = Scenario.allCases.filter { !can.contains($0) }
+        return Dictionary(uniqueKeysWithValues: others.map { ($0, "it writes its tool calls into its messages") })
+    }()
 
     private static func write(_ text: String, to path: String) {
         let folder = URL(filePath: path).deletingLastPathComponent().path()

@@ -5,7 +5,7 @@ import SessionModel
 /// The real programs, where scripts/test-agents.sh has installed them.
 extension ConformanceAgent {
     /// Every real agent that the tests know.
-    static let real = [claudeCode, codex, vibe]
+    static let real = [claudeCode, codex, codexExec, hermes, gptme, vibe]
 
     /// The real agents that are installed.
     static let installed = real.filter { $0.program != nil }
@@ -20,7 +20,7 @@ extension ConformanceAgent {
     }
 
     /// Where the agent's program is; nil when it is not installed.
-    private var program: String? { Self.path(of: name) }
+    private var program: String? { Self.path(of: installedAs ?? name) }
 
     /// The address of the scripted model. A test that needs it fails when it cannot be started.
     static var model: String { (try? ScriptedModel.shared.get().address) ?? "http://127.0.0.1:9" }
@@ -36,25 +36,33 @@ extension ConformanceAgent {
                 ])
         }, keepsPromptsAtOnce: false)
 
-    static let codex = ConformanceAgent(name: "codex", driver: .codex, describe: describeCodex, cannot: codexCannot)
+    static let codex = ConformanceAgent(
+        name: "codex", driver: .codex,
+        describe: { _ in
+            AgentDescription(
+                driver: .codex, command: codexCommand("app-server") + codexSettings, env: ["SCRIPTED_KEY": "scripted"])
+        })
 
-    /// What Codex 0.163 was seen to do otherwise.
-    private static let codexCannot: [Scenario: String] = [
-        .edits: "a model that it does not know gets no tool for changes of files",
-        .stdinFlood: "it takes at most 1,048,576 characters in a prompt, and says so",
-        .movedState: "it finds no thread in a CODEX_HOME that was moved, so the conversation is reseeded",
-        .killed: "a tool that has just begun may not have been told yet",
-        .killedWithTools: "a tool that has just begun may not have been told yet",
-        .terminated: "a tool that has just begun may not have been told yet",
-    ]
+    /// One process for every turn, as docs/agents.md shows it.
+    static let codexExec = ConformanceAgent(
+        name: "codex exec", installedAs: "codex", driver: .command,
+        describe: { _ in
+            let options = ["--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"] + codexSettings
+            return AgentDescription(
+                driver: .command, command: codexCommand("exec") + options + ["--model={model}", "-"],
+                invocation: Invocation(
+                    prompt: .stdin, output: .codex,
+                    resume: codexCommand("exec", "resume") + options + ["--model={model}", "{conversation}", "-"]),
+                env: ["SCRIPTED_KEY": "scripted"])
+        }, runsOnce: true, streams: false, cannot: codexExecCannot)
 
-    private static let describeCodex: @Sendable (String) -> AgentDescription = { _ in
+    private static func codexCommand(_ arguments: String...) -> [String] { [path(of: "codex") ?? "codex"] + arguments }
+
+    private static var codexSettings: [String] {
         let provider =
             #"{name="scripted",base_url="\#(model)/v1",wire_api="responses",env_key="SCRIPTED_KEY",supports_websockets=false,"#
             + "request_max_retries=1,stream_max_retries=1}"
         let settings = [#"model="scripted""#, #"model_provider="scripted""#, "model_providers.scripted=\(provider)"]
-        return AgentDescription(
-            driver: .codex, command: [path(of: "codex") ?? "codex", "app-server"] + settings.flatMap { ["-c", $0] },
-            env: ["SCRIPTED_KEY": "scripted"])
+        return settings.flatMap { ["-c", $0] }
     }
 }

@@ -101,7 +101,8 @@ enum Scenario: String, CaseIterable, Sendable {
         #expect(await bench.recorder.messages.first?.hasPrefix("Hello.") == true)
         let call = events.compactMap { if case .toolCall(let call) = $0 { call } else { nil } }.first
         #expect(call?.kind == "execute")
-        #expect(call?.input?.contains("cat a.txt") == true)
+        if bench.agent.tellsToolCallsWhole { #expect(call?.input?.contains("cat a.txt") == true) }
+        #expect(call?.title.contains("cat a.txt") == true)
         let result = try #require(await bench.recorder.results.first)
         #expect(result.status == "completed")
         #expect(result.output?.contains("one") == true)
@@ -124,13 +125,13 @@ enum Scenario: String, CaseIterable, Sendable {
 
     private func edits(_ bench: ConformanceBench) async throws {
         let outcome = await bench.run(
-            "Edit. {{write: \(bench.directory)/a.txt|one two}} {{edit: \(bench.directory)/a.txt|one|three}}")
+            "Edit. {{write: \(bench.directory)/a.txt|one}} {{edit: \(bench.directory)/a.txt|one|three}}")
         expectMemory(outcome, prompts: 1)
-        #expect(try bench.file("a.txt").hasPrefix("three two"))
+        #expect(try bench.file("a.txt").hasPrefix("three"))
         let diffs = await bench.recorder.results.map(\.diffs)
         #expect(diffs.count == 2)
         #expect(diffs.allSatisfy { $0?.first?.path == "a.txt" }, "\(diffs)")
-        #expect(diffs.first??.first?.newText.hasPrefix("one two") == true)
+        #expect(diffs.first??.first?.newText.hasPrefix("one") == true)
         #expect(diffs.last??.first?.newText.hasPrefix("three") == true)
         #expect(diffs.last??.first?.oldText?.hasPrefix("one") == true)
     }
@@ -160,8 +161,9 @@ enum Scenario: String, CaseIterable, Sendable {
         #expect(bench.started == (bench.agent.runsOnce ? 50 : 1))
     }
 
+    /// A prompt as long as a Task can have one.
     private func stdinFlood(_ bench: ConformanceBench) async throws {
-        let outcome = await bench.run("Read this: " + String(repeating: "word ", count: 400_000) + "{{say: Read.}}")
+        let outcome = await bench.run("Read this: " + String(repeating: "word ", count: 209_000) + "{{say: Read.}}")
         expectMemory(outcome, prompts: 1)
         #expect(await bench.recorder.messages.first?.hasPrefix("Read.") == true)
         expectMemory(await bench.run("Again."), of: "Read this", prompts: 2)
@@ -183,7 +185,7 @@ enum Scenario: String, CaseIterable, Sendable {
 
     private func interruptAtOnce(_ bench: ConformanceBench) async throws {
         let running = bench.begin("Count. {{stream: 30}}")
-        await bench.recorder.seen { $0.type == "agent.started" }
+        try await bench.recorder.seen { $0.type == "agent.started" }
         await bench.interrupt()
         #expect(await running.value.end.state == .cancelled)
         expectMemory(await bench.run("Then."))
@@ -202,7 +204,7 @@ enum Scenario: String, CaseIterable, Sendable {
     private func permission(_ bench: ConformanceBench, _ answer: Answer) async throws {
         bench.asks = true
         let running = bench.begin("Ask. {{write: \(bench.directory)/a.txt|yes}}")
-        let question = await bench.recorder.question()
+        let question = try await bench.recorder.question()
         #expect(question.question.contains("a.txt"), "\(question)")
         #expect(await bench.recorder.types.contains("tool.call"))
         let wanted = answer == .allowed ? "allow_once" : "reject_once"
@@ -213,14 +215,16 @@ enum Scenario: String, CaseIterable, Sendable {
         let outcome = await running.value
         #expect(outcome.end.state == .succeeded, "\(outcome.end)")
         #expect(bench.fileExists("a.txt") == (answer == .allowed))
-        #expect(await bench.recorder.results.map(\.status) == [answer == .allowed ? "completed" : "failed"])
+        if bench.agent.tellsToolCallsWhole {
+            #expect(await bench.recorder.results.map(\.status) == [answer == .allowed ? "completed" : "failed"])
+        }
         expectMemory(await bench.run("Then."), of: "Ask.", prompts: 2)
     }
 
     private func interruptQuestion(_ bench: ConformanceBench) async throws {
         bench.asks = true
         let running = bench.begin("Ask. {{write: \(bench.directory)/a.txt|yes}}")
-        let question = await bench.recorder.question()
+        let question = try await bench.recorder.question()
         // As the queue does it: it takes its question back, and interrupts the turn.
         await bench.driver.answer(InputAnswered(request: question.id, option: nil, text: nil, by: .cancellation))
         await bench.interrupt()
@@ -236,6 +240,8 @@ enum Scenario: String, CaseIterable, Sendable {
         let conversation = bench.conversation
         let running = bench.begin("Work. {{say: Here I go.}} {{shell: touch begun; sleep 1000}}")
         await bench.fileSeen("begun")
+        // Codex tells of a command about 0.2 s after it has started it.
+        try await bench.recorder.seen { $0.type == "tool.call" }
         await strike()
         let outcome = await running.value
         #expect(outcome.end.state == .failed)
