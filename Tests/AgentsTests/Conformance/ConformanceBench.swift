@@ -117,12 +117,9 @@ final class ConformanceBench: @unchecked Sendable {
         let prompt = AgentPrompt(
             turn: TurnID(turns), text: text, directory: directory, conversation: conversation, inputTimeout: .minutes(1))
         return Task { [self] in
-            var outcome = await driver.run(prompt, reporting: recorder)
+            let outcome = await driver.run(prompt, reporting: recorder)
             await learn(recorder)
-            guard !outcome.clean || outcome.end.state == .cancelled else { return outcome }
-            try? await release()
-            // What such a program leaves running is ended with its turn, and no fault of the turn.
-            if agent.runsOnce, outcome.end.state == .succeeded { outcome.clean = true }
+            if !outcome.clean || outcome.end.state == .cancelled { try? await release() }
             return outcome
         }
     }

@@ -74,7 +74,7 @@ extension ConformanceAgent {
     /// gptme 0.35 writes its tool calls into its messages, which the scripted model does not do; and after a failure of the model's API
     /// or an interruption it puts the same prompt to the model again.
     private static let gptmeCannot: [Scenario: String] = {
-        let can: Set<Scenario> = [.interruptIdle, .unknownConversation, .fiftyTurns, .stdinFlood]
+        let can: Set<Scenario> = [.interruptIdle, .unknownConversation]
         let others = Scenario.allCases.filter { !can.contains($0) }
         return Dictionary(uniqueKeysWithValues: others.map { ($0, "it writes its tool calls into its messages") })
     }()

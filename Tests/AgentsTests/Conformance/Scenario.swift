@@ -80,9 +80,12 @@ enum Scenario: String, CaseIterable, Sendable {
     }
 
     /// Whether a turn that says how many prompts the conversation holds has said so.
-    private func expectMemory(_ outcome: TurnOutcome, of earlier: String..., prompts: Int? = nil) {
+    private func expectMemory(
+        _ bench: ConformanceBench, _ outcome: TurnOutcome, of earlier: String..., prompts: Int? = nil
+    ) {
         #expect(outcome.end.state == .succeeded, "\(outcome.end)")
-        #expect(outcome.clean)
+        // What a program that runs once leaves running for a moment is ended with its turn, and no fault of the turn.
+        #expect(outcome.clean || bench.agent.runsOnce)
         let answer = outcome.end.results?.answer ?? ""
         if let prompts { #expect(answer.contains("prompts=\(prompts) "), "\(answer)") }
         for prompt in earlier { #expect(answer.contains(prompt), "\(answer)") }
@@ -92,7 +95,7 @@ enum Scenario: String, CaseIterable, Sendable {
 
     private func remembers(_ bench: ConformanceBench) async throws {
         let first = await bench.run("Make a file. {{say: Hello.}} {{shell: echo one > a.txt; cat a.txt}}")
-        expectMemory(first, prompts: 1)
+        expectMemory(bench, first, prompts: 1)
         #expect(first.end.results?.toolCalls == 1)
         #expect(try bench.file("a.txt") == "one\n")
         let events = await bench.recorder.events
@@ -109,14 +112,14 @@ enum Scenario: String, CaseIterable, Sendable {
         #expect(result.milliseconds != nil)
 
         let second = await bench.run("Go on.")
-        expectMemory(second, of: "Make a file.", prompts: 2)
+        expectMemory(bench, second, of: "Make a file.", prompts: 2)
         #expect(await bench.recorder.types.contains("agent.started") == bench.agent.runsOnce)
         #expect(await bench.recorder.messages.count == 1)
     }
 
     private func longTool(_ bench: ConformanceBench) async throws {
         let outcome = await bench.run("Work long. {{shell: sleep 3; echo slept}}")
-        expectMemory(outcome, prompts: 1)
+        expectMemory(bench, outcome, prompts: 1)
         let result = try #require(await bench.recorder.results.first)
         #expect(result.output?.contains("slept") == true)
         // The beginning may have been read late.
@@ -126,7 +129,7 @@ enum Scenario: String, CaseIterable, Sendable {
     private func edits(_ bench: ConformanceBench) async throws {
         let outcome = await bench.run(
             "Edit. {{write: \(bench.directory)/a.txt|one}} {{edit: \(bench.directory)/a.txt|one|three}}")
-        expectMemory(outcome, prompts: 1)
+        expectMemory(bench, outcome, prompts: 1)
         #expect(try bench.file("a.txt").hasPrefix("three"))
         let diffs = await bench.recorder.results.map(\.diffs)
         #expect(diffs.count == 2)
@@ -137,7 +140,7 @@ enum Scenario: String, CaseIterable, Sendable {
     }
 
     private func thoughts(_ bench: ConformanceBench) async throws {
-        expectMemory(await bench.run("Think. {{think: It is simple.}} {{say: Done.}}"), prompts: 1)
+        expectMemory(bench, await bench.run("Think. {{think: It is simple.}} {{say: Done.}}"), prompts: 1)
         let thoughts = await bench.recorder.events.compactMap { if case .thought(let thought) = $0 { thought.text } else { nil } }
         #expect(thoughts == ["It is simple."])
     }
@@ -155,7 +158,7 @@ enum Scenario: String, CaseIterable, Sendable {
     private func fiftyTurns(_ bench: ConformanceBench) async throws {
         for number in 1...50 {
             let outcome = await bench.run("Turn \(number).")
-            expectMemory(outcome, prompts: number)
+            expectMemory(bench, outcome, prompts: number)
             guard outcome.end.state == .succeeded else { return }
         }
         #expect(bench.started == (bench.agent.runsOnce ? 50 : 1))
@@ -164,15 +167,15 @@ enum Scenario: String, CaseIterable, Sendable {
     /// A prompt as long as a Task can have one.
     private func stdinFlood(_ bench: ConformanceBench) async throws {
         let outcome = await bench.run("Read this: " + String(repeating: "word ", count: 209_000) + "{{say: Read.}}")
-        expectMemory(outcome, prompts: 1)
+        expectMemory(bench, outcome, prompts: 1)
         #expect(await bench.recorder.messages.first?.hasPrefix("Read.") == true)
-        expectMemory(await bench.run("Again."), of: "Read this", prompts: 2)
+        expectMemory(bench, await bench.run("Again."), of: "Read this", prompts: 2)
     }
 
     // MARK: Interruptions
 
     private func interrupt(_ bench: ConformanceBench, _ prompt: String, when ready: () async -> Void) async throws {
-        expectMemory(await bench.run("First."), prompts: 1)
+        expectMemory(bench, await bench.run("First."), prompts: 1)
         let running = bench.begin(prompt)
         await ready()
         await bench.interrupt()
@@ -180,7 +183,7 @@ enum Scenario: String, CaseIterable, Sendable {
         #expect(outcome.end.state == .cancelled, "\(outcome.end)")
         #expect(await bench.recorder.results.allSatisfy { $0.status != "completed" })
         // Whether it is still the same process or another one: the conversation goes on.
-        expectMemory(await bench.run("Then."), of: "First.")
+        expectMemory(bench, await bench.run("Then."), of: "First.")
     }
 
     private func interruptAtOnce(_ bench: ConformanceBench) async throws {
@@ -188,13 +191,13 @@ enum Scenario: String, CaseIterable, Sendable {
         try await bench.recorder.seen { $0.type == "agent.started" }
         await bench.interrupt()
         #expect(await running.value.end.state == .cancelled)
-        expectMemory(await bench.run("Then."))
+        expectMemory(bench, await bench.run("Then."))
     }
 
     private func interruptIdle(_ bench: ConformanceBench) async throws {
-        expectMemory(await bench.run("First."), prompts: 1)
+        expectMemory(bench, await bench.run("First."), prompts: 1)
         await bench.driver.interrupt()
-        expectMemory(await bench.run("Second."), of: "First.", prompts: 2)
+        expectMemory(bench, await bench.run("Second."), of: "First.", prompts: 2)
     }
 
     // MARK: Permissions
@@ -218,7 +221,7 @@ enum Scenario: String, CaseIterable, Sendable {
         if bench.agent.tellsToolCallsWhole {
             #expect(await bench.recorder.results.map(\.status) == [answer == .allowed ? "completed" : "failed"])
         }
-        expectMemory(await bench.run("Then."), of: "Ask.", prompts: 2)
+        expectMemory(bench, await bench.run("Then."), of: "Ask.", prompts: 2)
     }
 
     private func interruptQuestion(_ bench: ConformanceBench) async throws {
@@ -230,13 +233,13 @@ enum Scenario: String, CaseIterable, Sendable {
         await bench.interrupt()
         #expect(await running.value.end.state == .cancelled)
         #expect(!bench.fileExists("a.txt"))
-        expectMemory(await bench.run("Then."), of: "Ask.")
+        expectMemory(bench, await bench.run("Then."), of: "Ask.")
     }
 
     // MARK: Deaths
 
     private func killed(_ bench: ConformanceBench, _ strike: () async -> Void) async throws {
-        expectMemory(await bench.run("First."), prompts: 1)
+        expectMemory(bench, await bench.run("First."), prompts: 1)
         let conversation = bench.conversation
         let running = bench.begin("Work. {{say: Here I go.}} {{shell: touch begun; sleep 1000}}")
         await bench.fileSeen("begun")
@@ -251,8 +254,8 @@ enum Scenario: String, CaseIterable, Sendable {
         #expect(await bench.recorder.results.map { $0.status == "completed" } == [false])
         #expect(await bench.recorder.types.contains("agent.exited"))
         let then = await bench.run("Then.")
-        expectMemory(then, of: "First.")
-        if bench.agent.keepsPromptsAtOnce { expectMemory(then, of: "Work.") }
+        expectMemory(bench, then, of: "First.")
+        if bench.agent.keepsPromptsAtOnce { expectMemory(bench, then, of: "Work.") }
         #expect(bench.conversation == conversation)
         #expect(await bench.recorder.types.contains("conversation.resumed"))
     }
@@ -260,12 +263,12 @@ enum Scenario: String, CaseIterable, Sendable {
     // MARK: The model's API
 
     private func apiError(_ bench: ConformanceBench, _ status: String) async throws {
-        expectMemory(await bench.run("First."), prompts: 1)
+        expectMemory(bench, await bench.run("First."), prompts: 1)
         let failed = await bench.run("Fail. {{error: \(status)}}")
         #expect(failed.end.state == .failed, "\(failed.end)")
         #expect([.agentError, .refused].contains(failed.end.reason))
         #expect(failed.end.message?.isEmpty == false)
-        expectMemory(await bench.run("Then."), of: "First.")
+        expectMemory(bench, await bench.run("Then."), of: "First.")
     }
 
     // MARK: Conversations
@@ -279,26 +282,28 @@ enum Scenario: String, CaseIterable, Sendable {
             return
         }
         #expect(new.id != "00000000-0000-4000-8000-000000000000")
-        #expect(new.reason?.contains("00000000-0000-4000-8000-000000000000") == true)
+        // Its own words for a conversation that it does not know, or that it can take up none at all.
+        let words = ["00000000-0000-4000-8000-000000000000", "cannot take a conversation up again"]
+        #expect(words.contains { new.reason?.contains($0) == true }, "\(new.reason ?? "")")
         // The new conversation began with the digest.
-        expectMemory(await bench.run("Then."), of: "You worked on this before", prompts: 2)
+        expectMemory(bench, await bench.run("Then."), of: "You worked on this before", prompts: 2)
     }
 
     private func tornTranscript(_ bench: ConformanceBench) async throws {
-        expectMemory(await bench.run("First."), prompts: 1)
+        expectMemory(bench, await bench.run("First."), prompts: 1)
         let conversation = try #require(bench.conversation)
         try await bench.release()
         try bench.tear(conversation)
-        expectMemory(await bench.run("Then."), of: "First.", prompts: 2)
+        expectMemory(bench, await bench.run("Then."), of: "First.", prompts: 2)
         #expect(bench.conversation == conversation)
     }
 
     private func movedState(_ bench: ConformanceBench) async throws {
-        expectMemory(await bench.run("First."), prompts: 1)
+        expectMemory(bench, await bench.run("First."), prompts: 1)
         let conversation = bench.conversation
         try await bench.release()
         try bench.move()
-        expectMemory(await bench.run("Then."), of: "First.", prompts: 2)
+        expectMemory(bench, await bench.run("Then."), of: "First.", prompts: 2)
         #expect(bench.conversation == conversation)
         #expect(await bench.recorder.types.contains("conversation.resumed"))
     }
