@@ -33,6 +33,8 @@ public struct AgentPrompt: Sendable, Hashable {
     public var directory: String
     /// The provider's id of the session's conversation; nil before the first turn.
     public var conversation: String?
+    /// Why that conversation was begun in the place of a lost one, if its agent may not have been told yet what that held.
+    public var lostMemory: String?
     /// When a question to a person that is asked now would be refused.
     public var inputTimeout: TimeSpan
     /// Every frame of the agent's protocol is recorded.
@@ -40,9 +42,10 @@ public struct AgentPrompt: Sendable, Hashable {
 
     public init(
         turn: TurnID, text: String, model: String? = nil, effort: String? = nil, directory: String, conversation: String? = nil,
-        inputTimeout: TimeSpan = .hours(1), raw: Bool = false
+        lostMemory: String? = nil, inputTimeout: TimeSpan = .hours(1), raw: Bool = false
     ) {
         self.raw = raw
+        self.lostMemory = lostMemory
         self.turn = turn
         self.text = text
         self.model = model
@@ -54,13 +57,17 @@ public struct AgentPrompt: Sendable, Hashable {
 }
 
 extension AgentPrompt {
-    /// What an agent is told before its prompt when its conversation is lost.
-    static func lossNote(_ reason: String, digest: String) -> String {
-        """
-        You worked on this before, but your conversation was lost (\(reason)). This is what is known of it:
+    /// The prompt as the agent gets it.
+    /// - Parameter reason: why its conversation was lost, if it is to be told what that held.
+    func text(afterLoss reason: String?, _ digest: () async -> String) async -> String {
+        guard let reason else { return text }
+        return """
+            You worked on this before, but your conversation was lost (\(reason)). This is what is known of it:
 
-        \(digest)
-        """
+            \(await digest())
+
+            \(text)
+            """
     }
 }
 

@@ -33,6 +33,8 @@ public struct TurnQueue: Sendable, Hashable {
     public private(set) var keepAliveUntil: Timestamp?
     /// The provider's id of the conversation.
     public private(set) var conversation: String?
+    /// Why the conversation was begun in the place of a lost one, as long as nothing shows that the agent was told what that held.
+    public private(set) var lostMemory: String?
     public private(set) var workspace: WorkspaceState?
     private var keys = IdempotencyKeys()
     /// The epoch in which the drain was decided.
@@ -677,9 +679,11 @@ extension TurnQueue {
         case .keepAlive(let lease):
             keepAliveUntil = lease.until
         case .conversationStarted(let conversation), .conversationResumed(let conversation):
+            if case .conversationStarted = body { lostMemory = nil }
             self.conversation = conversation.id
         case .conversationReseeded(let conversation):
             self.conversation = conversation.id
+            lostMemory = conversation.reason ?? "the agent does not say why"
             update(id) {
                 $0.notices =
                     ($0.notices ?? []) + [
@@ -688,6 +692,9 @@ extension TurnQueue {
             }
         case .workspaceState(let state):
             workspace = state
+        case .message, .thought, .toolCall, .plan, .usage:
+            // It works on a prompt that came after what it was told.
+            lostMemory = nil
         default:
             break
         }
@@ -765,6 +772,7 @@ extension TurnQueue {
         fileprivate var drainEpoch: UInt32
         fileprivate var keepAliveUntil: Timestamp?
         fileprivate var conversation: String?
+        fileprivate var lostMemory: String?
         fileprivate var workspace: WorkspaceState?
         fileprivate var keys: IdempotencyKeys
     }
@@ -773,7 +781,7 @@ extension TurnQueue {
         Checkpoint(
             live: live, recent: recent, lastOrdinal: lastOrdinal, ended: ended, usage: usage, epoch: epoch, draining: draining,
             drained: drained, drainEpoch: drainEpoch, keepAliveUntil: keepAliveUntil, conversation: conversation,
-            workspace: workspace, keys: keys)
+            lostMemory: lostMemory, workspace: workspace, keys: keys)
     }
 
     public init(_ checkpoint: Checkpoint, limits: TurnLimits = TurnLimits()) {
@@ -790,6 +798,7 @@ extension TurnQueue {
         drainEpoch = checkpoint.drainEpoch
         keepAliveUntil = checkpoint.keepAliveUntil
         conversation = checkpoint.conversation
+        lostMemory = checkpoint.lostMemory
         workspace = checkpoint.workspace
         keys = checkpoint.keys
     }

@@ -36,6 +36,68 @@ import Testing
         await home.remove()
     }
 
+    /// Has lost its first conversation, knows its second, and answers no prompt while a file `hold` is there.
+    private static let forgetful = [
+        "/bin/sh", "-c",
+        #"""
+        while read -r line; do
+        id=${line#*'"id":'}; id=${id%%,*}
+        case "$line" in
+        *'"method":"initialize"'*)
+            printf '{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":1,"agentCapabilities":{"loadSession":true}}}\n' "$id";;
+        *'"method":"session/new"'*)
+            session=s1; [ ! -e one ] || session=s2; touch one
+            printf '{"jsonrpc":"2.0","id":%s,"result":{"sessionId":"%s"}}\n' "$id" "$session";;
+        *'"method":"session/load"'*'"s2"'*) session=s2; printf '{"jsonrpc":"2.0","id":%s,"result":null}\n' "$id";;
+        *'"method":"session/load"'*)
+            printf '{"jsonrpc":"2.0","id":%s,"error":{"code":-32002,"message":"Session not found"}}\n' "$id";;
+        *'"method":"session/prompt"'*)
+            [ ! -e hold ] || continue
+            printf '{"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"%s","update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"Yes."}}}}\n' "$session"
+            printf '{"jsonrpc":"2.0","id":%s,"result":{"stopReason":"end_turn"}}\n' "$id";;
+        esac
+        done
+        """#,
+    ]
+
+    /// Between the note of the new conversation and the first sign that the agent has read what it was told, a crash may come.
+    @Test func whatWasLostIsToldAfterACrashToo() async throws {
+        let home = try SidecarHome()
+        let agent = AgentDescription(driver: .acp, command: Self.forgetful)
+        var sidecar = try await SidecarProcess.start(in: home, agent: agent)
+        _ = try await sidecar.end(of: try await sidecar.enqueue("The colour is green.").id)
+        sidecar.kill(SIGTERM)
+        try await sidecar.waitForExit()
+
+        let hold = home.workspace + "/hold"
+        #expect(FileManager.default.createFile(atPath: hold, contents: nil))
+        sidecar = try await SidecarProcess.start(in: home, agent: agent)
+        let cut = try await sidecar.enqueue("What was it?").id
+        try await sidecar.until { try await sidecar.events().contains { $0.body.type == "conversation.reseeded" } }
+        sidecar.kill(SIGKILL)
+        try await sidecar.waitForExit()
+        try FileManager.default.removeItem(atPath: hold)
+
+        sidecar = try await SidecarProcess.start(in: home, agent: agent)
+        #expect(try await sidecar.end(of: cut).state == .interrupted)
+        for (prompt, isTold) in [("And now?", true), ("And then?", false)] {
+            let turn = try await sidecar.end(of: try await sidecar.enqueue(TurnRequest(prompt: prompt, raw: true)).id)
+            #expect(turn.state == .succeeded)
+            let sent = try await sidecar.events().compactMap { event in
+                if case .agentFrame(let frame) = event.body, event.turn == turn.id, frame.direction == .sent {
+                    frame.text
+                } else {
+                    nil
+                }
+            }.filter { $0.contains("session/prompt") }
+            #expect(sent.count == 1 && sent[0].contains(#""sessionId":"s2""#))
+            #expect(sent[0].contains("You worked on this before") == isTold, "\(sent)")
+            #expect(sent[0].contains("The colour is green.") == isTold)
+        }
+        sidecar.kill(SIGKILL)
+        await home.remove()
+    }
+
     @Test func theStateDirectoryMayMove() async throws {
         let home = try SidecarHome()
         let other = try SidecarHome()

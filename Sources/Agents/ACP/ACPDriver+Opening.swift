@@ -4,7 +4,9 @@ import SessionModel
 /// Starting the agent, and opening its conversation.
 extension ACPDriver {
     /// Makes sure that the agent runs and has the session's conversation open.
-    func open(_ prompt: AgentPrompt) async throws(TurnStop) {
+    /// - Returns: why it has none any more and began another one.
+    func open(_ prompt: AgentPrompt) async throws(TurnStop) -> String? {
+        var lost: String?
         let limit = description.startTimeout ?? .minutes(2)
         if agent?.conversation == nil || agent?.conversation?.id != (prompt.conversation ?? agent?.conversation?.id) {
             if agent == nil { try await start(in: prompt.directory) }
@@ -15,9 +17,10 @@ extension ACPDriver {
             }
             defer { timer.cancel() }
             if agent?.info == nil { try await initialize() }
-            try await openConversation(prompt)
+            lost = try await openConversation(prompt)
         }
         try await keepConversation()
+        return lost
     }
 
     private func giveUp(_ generation: Int, _ reason: String) async {
@@ -53,19 +56,18 @@ extension ACPDriver {
                 AgentStarted(driver: description.driver.rawValue, name: info.name, version: info.version, pid: agent.pid)))
     }
 
-    private func openConversation(_ prompt: AgentPrompt) async throws(TurnStop) {
+    private func openConversation(_ prompt: AgentPrompt) async throws(TurnStop) -> String? {
         await reportUnsupported()
         guard let id = prompt.conversation else {
-            let id = try await newConversation(prompt)
-            return try await keep(.conversationStarted(Conversation(id: id)))
+            try await keep(.conversationStarted(Conversation(id: try await newConversation(prompt))))
+            return nil
         }
-        if let lost = try await resume(id, prompt) {
-            let new = try await newConversation(prompt)
-            try await keep(.conversationReseeded(Conversation(id: new, reason: lost)))
-            agent?.conversation?.preface = AgentPrompt.lossNote(lost, digest: await digest())
-        } else {
+        guard let lost = try await resume(id, prompt) else {
             await log.record(.conversationResumed(Conversation(id: id)))
+            return nil
         }
+        try await keep(.conversationReseeded(Conversation(id: try await newConversation(prompt), reason: lost)))
+        return lost
     }
 
     private func newConversation(_ prompt: AgentPrompt) async throws(TurnStop) -> String {

@@ -43,8 +43,6 @@ actor ACPDriver: AgentDriver {
 
     struct OpenConversation {
         var id: String
-        /// What the next prompt has to begin with: it takes the place of a lost conversation.
-        var preface: String?
         /// The transcript knows it durably.
         var recorded: Bool
         var choices: ACPChoices
@@ -114,15 +112,13 @@ actor ACPDriver: AgentDriver {
     }
 
     private func converse(_ prompt: AgentPrompt) async throws(TurnStop) -> TurnStop {
-        try await open(prompt)
+        let lost = try await open(prompt) ?? prompt.lostMemory
         try await choose(model: prompt.model, effort: prompt.effort)
         guard let agent, let conversation = agent.conversation else { throw endedEarly(nil) }
+        let text = await prompt.text(afterLoss: lost, digest)
         if log.isInterrupted { throw .cancelled(clean: true) }
-
         turn.translation = ACPTranslation(directory: prompt.directory, before: conversation.used)
         turn.prompted = true
-        let text = conversation.preface.map { "\($0)\n\n\(prompt.text)" } ?? prompt.text
-        self.agent?.conversation?.preface = nil
         do throws(JSONRPCFailure) {
             let result = try await agent.connection.request(
                 "session/prompt",

@@ -4,20 +4,20 @@ import SessionModel
 /// Starting Claude Code with the session's conversation. All that can go wrong with it shows before the prompt leaves.
 extension ClaudeCodeDriver {
     /// Makes sure that the agent runs with what the turn asks for, and waits for a prompt.
-    /// - Returns: a note to put before the prompt, when the agent does not remember the conversation any more.
+    /// - Returns: why the agent does not have the conversation any more and began another one.
     func open(_ prompt: AgentPrompt) async throws(TurnStop) -> String? {
         let description = command.description
         let choice = ClaudeCodeCommand.Choice(
             model: prompt.model ?? description.model, effort: prompt.effort ?? description.effort)
-        var note: String?
+        var lost: String?
         if let agent {
             if agent.busy { try await awaitIdle() }
             let isOther = agent.choice != choice || prompt.conversation.map { $0 != agent.conversation } ?? false
             if isOther { try await retire() }
         }
-        if agent == nil { note = try await start(prompt, choice) }
+        if agent == nil { lost = try await start(prompt, choice) }
         if let agent, !agent.recorded { try await keep(.conversationStarted(Conversation(id: agent.conversation))) }
-        return note
+        return lost
     }
 
     private func start(_ prompt: AgentPrompt, _ choice: ClaudeCodeCommand.Choice) async throws(TurnStop) -> String? {
@@ -35,11 +35,7 @@ extension ClaudeCodeDriver {
         let reason = lastRefusal?.errors.joined(separator: "; ") ?? "Claude Code does not have it any more"
         let new = try await startNew(prompt, choice)
         try await keep(.conversationReseeded(Conversation(id: new, reason: reason)))
-        return """
-            You worked on this before, but your conversation was lost (\(reason)). This is what is known of it:
-
-            \(await digest())
-            """
+        return reason
     }
 
     /// Starts it with a conversation of a new id. One that is in use already belongs to somebody else: another is chosen.

@@ -140,14 +140,14 @@ actor ClaudeCodeDriver: AgentDriver {
     }
 
     private func converse(_ prompt: AgentPrompt) async throws(TurnStop) -> TurnStop {
-        let note = try await open(prompt)
+        let lost = try await open(prompt) ?? prompt.lostMemory
+        let text = await prompt.text(afterLoss: lost, digest)
         guard agent != nil else { throw endedEarly(nil) }
         if log.isInterrupted { throw .cancelled(clean: true) }
         // What it did by itself since the last turn is recorded; from here on the frames are this turn's.
         turn.translation = ClaudeCodeTranslation(directory: prompt.directory)
         let id = Self.newID()
         turn.prompt = id
-        let text = note.map { "\($0)\n\n\(prompt.text)" } ?? prompt.text
         let arrival = await exchange(
             .result,
             sending: ["type": "user", "message": ["role": "user", "content": .string(text)], "uuid": .string(id)])

@@ -4,7 +4,9 @@ import SessionModel
 /// Starting Codex, and opening its thread.
 extension CodexDriver {
     /// Makes sure that Codex runs and has the session's thread open.
-    func open(_ prompt: AgentPrompt) async throws(TurnStop) {
+    /// - Returns: why it has none any more and began another one.
+    func open(_ prompt: AgentPrompt) async throws(TurnStop) -> String? {
+        var lost: String?
         let limit = description.startTimeout ?? .minutes(2)
         if agent?.thread == nil || agent?.thread?.id != (prompt.conversation ?? agent?.thread?.id) {
             let isNew = agent == nil
@@ -16,9 +18,10 @@ extension CodexDriver {
             }
             defer { timer.cancel() }
             if isNew { try await initialize(key) }
-            try await openThread(prompt)
+            lost = try await openThread(prompt)
         }
         if let thread = agent?.thread, !thread.recorded { try await keep(.conversationStarted(Conversation(id: thread.id))) }
+        return lost
     }
 
     private func giveUp(_ generation: Int, _ reason: String) async {
@@ -68,16 +71,17 @@ extension CodexDriver {
 
     // MARK: The thread
 
-    private func openThread(_ prompt: AgentPrompt) async throws(TurnStop) {
+    private func openThread(_ prompt: AgentPrompt) async throws(TurnStop) -> String? {
         guard let id = prompt.conversation else {
-            return try await keep(.conversationStarted(Conversation(id: try await newThread(prompt))))
+            try await keep(.conversationStarted(Conversation(id: try await newThread(prompt))))
+            return nil
         }
-        if let lost = try await resume(id, prompt) {
-            try await keep(.conversationReseeded(Conversation(id: try await newThread(prompt), reason: lost)))
-            agent?.thread?.preface = AgentPrompt.lossNote(lost, digest: await digest())
-        } else {
+        guard let lost = try await resume(id, prompt) else {
             await log.record(.conversationResumed(Conversation(id: id)))
+            return nil
         }
+        try await keep(.conversationReseeded(Conversation(id: try await newThread(prompt), reason: lost)))
+        return lost
     }
 
     private func newThread(_ prompt: AgentPrompt) async throws(TurnStop) -> String {

@@ -43,8 +43,6 @@ actor CodexDriver: AgentDriver {
         var id: String
         /// The transcript knows it durably.
         var recorded: Bool
-        /// What the thread is still to be told before its first prompt.
-        var preface: String?
         /// What a turn gets that asks for no model; nil when it is not known.
         var usualModel: String?
         /// The effort that an earlier turn asked for. It stays until another is asked for.
@@ -135,17 +133,15 @@ actor CodexDriver: AgentDriver {
     }
 
     private func converse(_ prompt: AgentPrompt) async throws(TurnStop) -> TurnStop {
-        try await open(prompt)
+        let lost = try await open(prompt) ?? prompt.lostMemory
         guard let agent, let thread = agent.thread else { throw endedEarly(nil) }
         if log.isInterrupted { throw .cancelled(clean: true) }
         if let working = thread.working { throw folded("it works on a turn that nobody asked for (\(working))") }
 
-        let text = thread.preface.map { "\($0)\n\n\(prompt.text)" } ?? prompt.text
-        let params = await parameters(of: prompt, text, thread)
+        let params = await parameters(of: prompt, await prompt.text(afterLoss: lost, digest), thread)
         if log.isInterrupted { throw .cancelled(clean: true) }
         turn.translation = CodexTranslation(directory: prompt.directory, before: thread.tokens)
         turn.prompted = true
-        self.agent?.thread?.preface = nil
         let result: JSONValue
         do throws(JSONRPCFailure) {
             result = try await agent.connection.request("turn/start", params)

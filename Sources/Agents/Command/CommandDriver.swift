@@ -120,7 +120,8 @@ actor CommandDriver: AgentDriver {
             await log.record(.conversationResumed(Conversation(id: id)))
             conversation = (id, nil)
         }
-        let (closing, errors) = try await run(resume, prompt, prompt.text, conversation: id, .resume(id))
+        let text = await prompt.text(afterLoss: prompt.lostMemory, digest)
+        let (closing, errors) = try await run(resume, prompt, text, conversation: id, .resume(id))
         if case .exited(.code) = closing, isAnnounced, reading.conversation == nil, CodexThread.isLost(errors), !log.isInterrupted
         {
             begin(prompt, of: nil)
@@ -132,8 +133,7 @@ actor CommandDriver: AgentDriver {
 
     /// - Parameter reason: why the conversation that there was is lost; nil when there was none.
     private func converseAnew(_ prompt: AgentPrompt, because reason: String?) async throws(TurnStop) -> TurnStop {
-        var text = prompt.text
-        if let reason { text = "\(AgentPrompt.lossNote(reason, digest: await digest()))\n\n\(text)" }
+        let text = await prompt.text(afterLoss: reason, digest)
         let id = UUID().uuidString.lowercased()
         if !isAnnounced {
             try await log.keep(

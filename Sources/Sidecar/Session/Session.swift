@@ -265,7 +265,8 @@ public actor Session {
                 outcome = await driver.run(
                     AgentPrompt(
                         turn: id, text: text, model: turn.model, effort: turn.effort, directory: options.directory,
-                        conversation: queue.conversation, inputTimeout: queue.limits.inputTimeout,
+                        conversation: queue.conversation, lostMemory: queue.lostMemory,
+                        inputTimeout: queue.limits.inputTimeout,
                         raw: turn.raw ?? options.raw),
                     reporting: reporter)
                 driverTurn = nil
