@@ -98,6 +98,9 @@ public protocol TurnReporter: Sendable {
     /// Asks a person; the answer comes through ``AgentDriver/answer(_:)``, at the request's deadline at the latest.
     func ask(_ request: InputRequest) async
 
+    /// The turn is to be stopped. Asked once the turn can be interrupted: an interruption that came just before found none.
+    var isStopping: Bool { get async }
+
     /// The agent took its open question back.
     func withdrawQuestion() async
 }

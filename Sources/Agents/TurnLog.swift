@@ -38,6 +38,7 @@ final class TurnLog {
     nonisolated(nonsending) func begin(_ prompt: AgentPrompt, _ reporter: any TurnReporter) async {
         precondition(turn == nil, "two turns at once")
         turn = Running(id: prompt.turn, reporter: reporter, inputTimeout: prompt.inputTimeout)
+        if await reporter.isStopping { turn?.interrupted = true }
         lastWords = ""
         frames.begin(prompt.raw)
         let before = held + heldOutput.dropped.map { .agentOutput($0) }

@@ -12,6 +12,9 @@ actor Recorder: TurnReporter {
     private var lastWaiter = 0
     /// Thrown by the next durable record.
     private var problem: Problem?
+    let isStopping: Bool
+
+    init(isStopping: Bool = false) { self.isStopping = isStopping }
 
     func fail(with problem: Problem) { self.problem = problem }
 

@@ -364,6 +364,8 @@ public actor Session {
         return record(body, turn: turn)
     }
 
+    func isStopping(_ turn: TurnID, attempt: Int?) -> Bool { !isRunning(turn, attempt: attempt) || queue.isStopping }
+
     func ask(_ request: InputRequest, turn: TurnID, attempt: Int?) {
         if isRunning(turn, attempt: attempt) { handle(.ask(turn, request)) }
     }

@@ -90,5 +90,6 @@ final class SessionReporter: TurnReporter {
     }
 
     func ask(_ request: InputRequest) async { await session.ask(request, turn: turn, attempt: attempt) }
+    var isStopping: Bool { get async { await session.isStopping(turn, attempt: attempt) } }
     func withdrawQuestion() async { await session.withdrawQuestion(of: turn, attempt: attempt) }
 }

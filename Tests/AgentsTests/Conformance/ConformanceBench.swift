@@ -110,9 +110,10 @@ final class ConformanceBench: @unchecked Sendable {
     var state: String { root + "/state" }
 
     /// Begins a turn with a recorder of its own.
-    func begin(_ text: String) -> Task<TurnOutcome, Never> {
+    /// - Parameter stopped: it was interrupted just before the driver began.
+    func begin(_ text: String, stopped: Bool = false) -> Task<TurnOutcome, Never> {
         turns += 1
-        let recorder = Recorder()
+        let recorder = Recorder(isStopping: stopped)
         self.recorder = recorder
         let prompt = AgentPrompt(
             turn: TurnID(turns), text: text, directory: directory, conversation: conversation, inputTimeout: .minutes(1))

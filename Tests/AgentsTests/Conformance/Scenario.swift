@@ -192,6 +192,11 @@ enum Scenario: String, CaseIterable, Sendable {
         await bench.interrupt()
         #expect(await running.value.end.state == .cancelled)
         expectMemory(bench, await bench.run("Then."))
+
+        let stopped = await bench.begin("Never. {{write: \(bench.directory)/never.txt|yes}}", stopped: true).value
+        #expect(stopped.end.state == .cancelled, "\(stopped.end)")
+        #expect(!bench.fileExists("never.txt"))
+        expectMemory(bench, await bench.run("At last."), of: "Then.")
     }
 
     private func interruptIdle(_ bench: ConformanceBench) async throws {
