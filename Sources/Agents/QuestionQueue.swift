@@ -32,11 +32,13 @@ struct QuestionQueue<Asked: Sendable>: Sendable {
     /// The open question is answered: the next one is to be shown.
     mutating func close() { questions.removeFirst() }
 
-    /// Takes a question that the agent took back.
-    /// - Returns: whether it was the one that is shown; nil when there is none.
+    func contains(where test: (Asked) -> Bool) -> Bool { questions.contains { test($0.asked) } }
+
+    /// Takes out what the agent took back.
+    /// - Returns: whether the question that is shown was among it; nil when there is none of it.
     mutating func withdraw(where test: (Asked) -> Bool) -> Bool? {
         guard let index = questions.firstIndex(where: { test($0.asked) }) else { return nil }
-        questions.remove(at: index)
+        questions.removeAll { test($0.asked) }
         return index == 0
     }
 

@@ -7,6 +7,7 @@ A prompt is plain text with directives in it; what is not a directive is for peo
   {{shell: COMMAND}}       use the shell tool
   {{write: PATH|TEXT}}     use the tool that writes a file
   {{edit: PATH|OLD|NEW}}   use the tool that edits a file; OLD and NEW are whole lines
+  {{ask: QUESTION|A|B}}    use the tool that lets a person choose (Claude Code's AskUserQuestion); more questions after ||
   {{plan: A; B}}           use the tool that keeps a plan (Claude Code's TodoWrite)
   {{background: COMMAND}}  start a command that outlives the turn (Claude Code)
   {{stream: SECONDS}}      say "tick 0 tick 1 ..." for that long
@@ -29,6 +30,16 @@ DIRECTIVE = re.compile(r"\{\{\s*([a-z]+)\s*(?::\s*(.*?))?\s*\}\}", re.S)
 def steps(prompt):
     """[(directive, argument)] of a prompt."""
     return [(m.group(1), m.group(2) or "") for m in DIRECTIVE.finditer(prompt)]
+
+
+def question(argument):
+    """The input of Claude Code's AskUserQuestion."""
+    asked = []
+    for part in argument.split("||"):
+        text, *labels = part.split("|")
+        options = [{"label": label, "description": f"take {label}"} for label in labels]
+        asked.append({"question": text, "header": "Choice", "multiSelect": False, "options": options})
+    return {"questions": asked}
 
 
 def plain(prompt):

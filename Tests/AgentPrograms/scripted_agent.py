@@ -149,6 +149,10 @@ class Turn:
     def do_background(self, command):
         self.front.background(subprocess.Popen(["sh", "-c", command], stdin=subprocess.DEVNULL, start_new_session=True))
 
+    def do_ask(self, argument):
+        given = script.question(argument)
+        self.tool("AskUserQuestion", given, lambda: (self.front.answered(given), False, None))
+
     def do_shell(self, command):
         def work():
             # A session of its own, as Claude Code does it: killing the agent's process group does not reach it.
@@ -583,12 +587,17 @@ class ClaudeCode:
                 emit({"type": "control_cancel_request", "request_id": id})
                 raise Interrupted
         if result[0]["behavior"] == "allow":
+            self.chosen = result[0]["updatedInput"].pop("answers", {})
             assert result[0]["updatedInput"] == given
             for update in result[0].get("updatedPermissions", []):
                 assert update["destination"] == "session"
                 self.options.setdefault("--allowedTools", []).append(update["rules"][0]["toolName"])
             return None
         return result[0]["message"]
+
+    def answered(self, given):
+        pairs = ", ".join(f'"{q["question"]}"="{self.chosen[q["question"]]}"' for q in given["questions"])
+        return f"User has answered your questions: {pairs}."
 
     def tool_ends(self, call, output, failed, change):
         self.say("user", tool_use_result=change or {"stdout": output, "stderr": ""}, message={"role": "user", "content": [

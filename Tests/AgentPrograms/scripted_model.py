@@ -76,6 +76,8 @@ class Request:
         paths, shells = ("file_path", "path", "filename"), ("command", "cmd", "script", "code")
         if directive == "shell":
             return self.tool(SHELL, [(shells, argument)])
+        if directive == "ask":
+            return ("AskUserQuestion", script.question(argument)) if "AskUserQuestion" in self.tools else None
         if directive == "background":
             name, arguments = self.tool(SHELL, [(shells, argument)])
             return name, {**arguments, "run_in_background": True}
@@ -96,7 +98,7 @@ class Request:
             return [("text", "Nothing was asked.")]
         seen, actions = 0, []
         for directive, argument in script.steps(self.prompts[-1]):
-            if directive in ("shell", "write", "edit", "background"):
+            if directive in ("shell", "write", "edit", "background", "ask"):
                 seen += 1
                 call = self.call(directive, argument)
                 if call is None:  # Asked for a title or the like, without tools.

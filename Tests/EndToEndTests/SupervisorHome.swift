@@ -27,8 +27,11 @@ final class SupervisorHome: Sendable {
     struct List<Item: Decodable>: Decodable { var items: [Item] }
 
     /// Whatever happens, no process of this directory outlives this, and it is removed.
-    static func run(seed: UInt64 = 0, _ body: (SupervisorHome) async throws -> Void) async throws {
-        let home = try SupervisorHome()
+    /// - Parameter environment: what the supervisor, and so its agents, get besides.
+    static func run(
+        seed: UInt64 = 0, environment: [String: String] = [:], _ body: (SupervisorHome) async throws -> Void
+    ) async throws {
+        let home = try SupervisorHome(environment)
         do {
             try await body(home)
             await home.remove()
@@ -39,7 +42,10 @@ final class SupervisorHome: Sendable {
         }
     }
 
-    private init() throws {
+    private let environment: [String: String]
+
+    private init(_ environment: [String: String]) throws {
+        self.environment = environment
         path = NSTemporaryDirectory() + "hf-sup-" + UUID().uuidString.prefix(8)
         for folder in ["home", "run", "data"] {
             try FileManager.default.createDirectory(atPath: "\(path)/\(folder)", withIntermediateDirectories: true)
@@ -101,7 +107,7 @@ final class SupervisorHome: Sendable {
                 "GIT_CONFIG_NOSYSTEM": "1", "END_TO_END_TEST": path,
                 // As a user has it in their shell. No agent gets it.
                 "GITHUB_TOKEN": "ghp_of-the-users-shell",
-            ], directory: path)
+            ].merging(self.environment) { $1 }, directory: path)
         spawn.grouping = .group
         spawn.descriptors = [nil, log, log]
         let pid = try spawn.start()
@@ -125,6 +131,26 @@ final class SupervisorHome: Sendable {
     var processes: [ProcessEntry] {
         let server = running.withLockedValue { $0?.pid }
         return ProcessEntry.all().filter { $0.isAlive && $0.pid != server && $0.carries(marker) }
+    }
+
+    // MARK: The command line
+
+    /// Runs `holdfast` for this supervisor.
+    /// - Returns: its exit code and what it printed.
+    func holdfast(_ arguments: [String]) async throws -> (code: Int32, output: String) {
+        let file = "\(path)/holdfast-\(UUID().uuidString)"
+        let output = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        defer { close(output) }
+        var spawn = Spawn(
+            [Products.path("holdfast")] + arguments,
+            environment: ["PATH": "/usr/bin:/bin", "HOME": path + "/home", "HOLDFAST_DATA": data, "END_TO_END_TEST": path],
+            directory: path)
+        spawn.grouping = .group
+        spawn.descriptors = [nil, output, output]
+        let pid = try spawn.start()
+        let end = try await blocking { Child.wait(pid) }
+        guard case .code(let code)? = end else { throw SidecarFailure("holdfast \(arguments) ended: \(String(describing: end))") }
+        return (code, try String(contentsOfFile: file, encoding: .utf8))
     }
 
     // MARK: Requests
@@ -172,6 +198,11 @@ final class SupervisorHome: Sendable {
     /// Waits until the Task has ended.
     func end(of name: String, within limit: Duration = .seconds(90)) async throws -> TaskResource {
         try await wait(TaskResource.self, "/v1/tasks/\(name)", within: limit) { $0.status.phase.isTerminal }
+    }
+
+    func task(_ name: String, within limit: Duration = .seconds(60), _ isSo: (TaskResource) -> Bool) async throws -> TaskResource
+    {
+        try await wait(TaskResource.self, "/v1/tasks/\(name)", within: limit, isSo)
     }
 
     func session(_ name: String, within limit: Duration = .seconds(60), _ isSo: (SessionResource) -> Bool) async throws

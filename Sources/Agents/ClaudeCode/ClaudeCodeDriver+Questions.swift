@@ -1,12 +1,14 @@
 import SessionModel
 
-/// Permission requests (`can_use_tool`) that a person answers.
+/// Permission requests and questions (`can_use_tool`) that a person answers.
 extension ClaudeCodeDriver {
     struct Question {
         var requestID: String
         var input: JSONValue
         /// What “for this session” stands for.
         var rules: [JSONValue]
+        /// Set for a question that is no permission request. A tool call that asks several is answered when all of them are.
+        var choice: ClaudeCodeChoice?
     }
 
     private static let allow = "allow"
@@ -21,13 +23,22 @@ extension ClaudeCodeDriver {
                 "error": .string("this client does not offer \(request["subtype"]?.string ?? "that")"),
             ])
         }
-        let question = Question(
+        var question = Question(
             requestID: id, input: request["input"] ?? [:], rules: Self.rules(request["permission_suggestions"]))
         guard let running = log.turn, turn.prompt != nil, !running.interrupted else {
             return refuse(question, "nobody is there to be asked")
         }
         await log.report(turn.translation.permissionRequested(request, at: log.now))
         guard command.asks else { return self.allow(question) }
+        var isShown = false
+        for choice in ClaudeCodeChoice.all(in: request) {
+            question.choice = choice
+            if questions.append(choice.question, choice.options, question, turn: running.id, at: log.now) { isShown = true }
+        }
+        if question.choice != nil {
+            if isShown { await showQuestion() }
+            return
+        }
         var options = [InputRequest.Option(id: Self.allow, name: "Allow once", kind: "allow_once")]
         if !question.rules.isEmpty {
             options.append(.init(id: Self.allowAlways, name: "Allow for this session", kind: "allow_always"))
@@ -42,14 +53,35 @@ extension ClaudeCodeDriver {
         // Its turn is being stopped, and the agent must hear that first.
         if answer.by == .cancellation { return await interrupt() }
         questions.close()
-        switch answer.option {
-        case Self.allow?: allow(question)
-        case Self.allowAlways?: allow(question, rules: question.rules)
-        default:
-            let silence = answer.by == .deadline ? "Nobody answered in time, so this is not allowed." : "This was not allowed."
-            refuse(question, answer.text.flatMap { $0.isEmpty ? nil : $0 } ?? silence)
+        let text = answer.text.flatMap { $0.isEmpty ? nil : $0 }
+        if let choice = question.choice {
+            choose(choice, answer, question, otherwise: text ?? "Nobody answered this.")
+        } else {
+            switch answer.option {
+            case Self.allow?: allow(question)
+            case Self.allowAlways?: allow(question, rules: question.rules)
+            default:
+                let silence =
+                    answer.by == .deadline ? "Nobody answered in time, so this is not allowed." : "This was not allowed."
+                refuse(question, text ?? silence)
+            }
         }
         await showQuestion()
+    }
+
+    /// Answers the tool call with the choices of all its questions, or refuses it with the first that is not answered.
+    private func choose(_ choice: ClaudeCodeChoice, _ answer: InputAnswered, _ question: Question, otherwise reason: String) {
+        let id = question.requestID
+        guard let chosen = choice.answer(answer) else {
+            _ = questions.withdraw { $0.requestID == id }
+            return refuse(question, reason)
+        }
+        turn.choices[id, default: [:]][choice.question] = .string(chosen)
+        guard !questions.contains(where: { $0.requestID == id }), case .object(var input) = question.input else { return }
+        input["answers"] = .object(turn.choices.removeValue(forKey: id) ?? [:])
+        var answered = question
+        answered.input = .object(input)
+        allow(answered)
     }
 
     /// The agent takes a question back.

@@ -63,6 +63,8 @@ actor ClaudeCodeDriver: AgentDriver {
         var prompt: String?
         /// The agent has taken the prompt up: from here on a result is this turn's.
         var taken = false
+        /// What a person has chosen so far, by the request and the question.
+        var choices: [String: [String: JSONValue]] = [:]
     }
 
     enum Awaited { case ready, result }

@@ -27,7 +27,7 @@ extension ConformanceAgent {
             return AgentDescription(
                 driver: .acp, command: [path(of: "vibe-acp") ?? "vibe-acp"],
                 env: ["VIBE_HOME": home, "SCRIPTED_KEY": "scripted"], mode: "ask")
-        }, cannot: [:])
+        }, cannot: acpCannot)
 
     /// Nous Research's Hermes.
     static let hermes = ConformanceAgent(
@@ -51,7 +51,8 @@ extension ConformanceAgent {
         let dishonest = "it gives a failure of its model's API as the answer of a turn that is done"
         let apart = "it tells of a change in a permission request, and never of that change's end"
         return [
-            .edits: apart, .apiError400: dishonest, .apiError401: dishonest, .apiError429: dishonest, .apiError500: dishonest,
+            .choice: "it asks for permissions only", .edits: apart, .apiError400: dishonest, .apiError401: dishonest,
+            .apiError429: dishonest, .apiError500: dishonest,
             .apiRefused: dishonest,
             .apiHangs: "it joins the prompt that was cut off with the next one, so that the scripted model hangs again",
             .unknownConversation: "it says that it has taken up what it does not have, and then refuses every prompt",

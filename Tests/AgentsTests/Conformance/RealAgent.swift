@@ -1,6 +1,7 @@
 import Agents
 import Foundation
 import SessionModel
+import Support
 
 /// The real programs, where scripts/test-agents.sh has installed them.
 extension ConformanceAgent {
@@ -10,14 +11,7 @@ extension ConformanceAgent {
     /// The real agents that are installed.
     static let installed = real.filter { $0.program != nil }
 
-    /// The folder with a link to each installed program, as scripts/test-agents.sh makes it.
-    private static let folder = ProcessInfo.processInfo.environment["HOLDFAST_AGENT_PROGRAMS"]
-
-    static func path(of program: String) -> String? {
-        guard let folder else { return nil }
-        let path = "\(folder)/\(program)"
-        return FileManager.default.isExecutableFile(atPath: path) ? path : nil
-    }
+    static func path(of program: String) -> String? { AgentPrograms.path(of: program) }
 
     /// Where the agent's program is; nil when it is not installed.
     private var program: String? { Self.path(of: installedAs ?? name) }
@@ -41,7 +35,7 @@ extension ConformanceAgent {
         describe: { _ in
             AgentDescription(
                 driver: .codex, command: codexCommand("app-server") + codexSettings, env: ["SCRIPTED_KEY": "scripted"])
-        })
+        }, cannot: codexCannot)
 
     /// One process for every turn, as docs/agents.md shows it.
     static let codexExec = ConformanceAgent(

@@ -22,6 +22,7 @@ enum Scenario: String, CaseIterable, Sendable {
     case permissionDenied = "permission denied"
     case permissionTimedOut = "permission not answered"
     case interruptQuestion = "interrupt at a question"
+    case choice = "a question with choices"
     case terminated = "killed by SIGTERM, resumed"
     case killed = "killed by SIGKILL, resumed"
     case killedWithTools = "killed with all its processes, resumed"
@@ -56,6 +57,7 @@ enum Scenario: String, CaseIterable, Sendable {
         case .permissionDenied: try await permission(bench, .denied)
         case .permissionTimedOut: try await permission(bench, .timedOut)
         case .interruptQuestion: try await interruptQuestion(bench)
+        case .choice: try await choice(bench)
         case .terminated: try await killed(bench) { kill(await bench.agentPID(), SIGTERM) }
         case .killed: try await killed(bench) { kill(await bench.agentPID(), SIGKILL) }
         case .killedWithTools:
@@ -227,6 +229,27 @@ enum Scenario: String, CaseIterable, Sendable {
             #expect(await bench.recorder.results.map(\.status) == [answer == .allowed ? "completed" : "failed"])
         }
         expectMemory(bench, await bench.run("Then."), of: "Ask.", prompts: 2)
+    }
+
+    private func choice(_ bench: ConformanceBench) async throws {
+        bench.asks = true
+        let running = bench.begin("Choose. {{ask: Which colour?|green|blue}}")
+        let question = try await bench.recorder.question()
+        #expect(question.question.contains("Which colour?"), "\(question)")
+        #expect(question.options.map(\.name).prefix(2).map { $0.prefix(4) } == ["gree", "blue"], "\(question)")
+        await bench.driver.answer(
+            InputAnswered(request: question.id, option: question.options[1].id, text: nil, by: .person))
+        expectMemory(bench, await running.value, prompts: 1)
+        let chosen = try #require(await bench.recorder.results.first)
+        #expect(chosen.status == "completed")
+        #expect(chosen.output?.contains("blue") == true, "\(chosen)")
+
+        let again = bench.begin("Once more. {{ask: Which colour?|green|blue}}")
+        let second = try await bench.recorder.question()
+        let words = try #require(second.options.first { $0.kind == "text" })
+        await bench.driver.answer(InputAnswered(request: second.id, option: words.id, text: "violet", by: .person))
+        expectMemory(bench, await again.value, prompts: 2)
+        #expect(await bench.recorder.results.first?.output?.contains("violet") == true)
     }
 
     private func interruptQuestion(_ bench: ConformanceBench) async throws {

@@ -1,6 +1,7 @@
 import Agents
 import Foundation
 import SessionModel
+import Support
 import Testing
 
 /// Every scenario with every driver, each with a scripted agent that speaks its protocol.
@@ -23,16 +24,16 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
 
 extension ConformanceAgent {
     /// The folder of the programs that the tests run.
-    static let programs = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent().appending(path: "AgentPrograms").path()
+    static let programs = AgentPrograms.path
 
     /// The scripted agent that speaks a driver's protocol.
     static func scripted(_ driver: AgentDescription.Driver, env: [String: String] = [:]) -> ConformanceAgent {
         let program = ["python3", programs + "/scripted_agent.py", driver.rawValue]
         guard driver == .command else {
-            return ConformanceAgent(name: driver.rawValue, driver: driver) { _ in
-                AgentDescription(driver: driver, command: program, env: env)
-            }
+            return ConformanceAgent(
+                name: driver.rawValue, driver: driver,
+                describe: { _ in AgentDescription(driver: driver, command: program, env: env) },
+                cannot: driver == .acp ? acpCannot : driver == .codex ? codexCannot : [:])
         }
         return ConformanceAgent(
             name: driver.rawValue, driver: driver,
@@ -44,9 +45,14 @@ extension ConformanceAgent {
             }, runsOnce: true, streams: false, cannot: codexExecCannot)
     }
 
+    /// What the protocol has no place for, or its agents use it for nothing.
+    static let acpCannot: [Scenario: String] = [.choice: "it asks for permissions only"]
+    static let codexCannot: [Scenario: String] = [.choice: "it asks for permissions only"]
+
     /// What `codex exec --json` does not do, scripted or real.
     static let codexExecCannot: [Scenario: String] = [
         .edits: "it names the files and does not tell what changed in them", .permissionAllowed: "it asks nothing",
         .permissionDenied: "it asks nothing", .permissionTimedOut: "it asks nothing", .interruptQuestion: "it asks nothing",
+        .choice: "it asks nothing",
     ]
 }
