@@ -6,6 +6,14 @@ public enum SessionStorage: String, Sendable, Hashable, Codable, CaseIterable {
     case emptyDir = "EmptyDir"
 }
 
+extension SessionSpec {
+    /// Where this session's are, in a cluster.
+    public var storage: SessionStorage {
+        worker.storage
+            ?? (worker.volumeClaimTemplate != nil || key.kind != .commit ? .persistentVolumeClaim : .emptyDir)
+    }
+}
+
 /// A Secret in the session's namespace.
 public struct SecretReference: Sendable, Hashable, Codable {
     public var name: String

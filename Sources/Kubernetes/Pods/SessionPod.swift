@@ -48,14 +48,8 @@ public struct SessionPod: Sendable {
     /// What the sidecar's certificate is for: no other pod that gets this one's address can pass for it.
     public var serverName: String { "\(name).sidecar.holdfast" }
 
-    public var storage: SessionStorage {
-        session.spec.worker.storage
-            ?? (session.spec.worker.volumeClaimTemplate != nil || session.spec.key.kind != .commit
-                ? .persistentVolumeClaim : .emptyDir)
-    }
-
     /// The session's volume claim; nil when it has none.
-    public var claimName: String? { storage == .persistentVolumeClaim ? session.metadata.name : nil }
+    public var claimName: String? { session.spec.storage == .persistentVolumeClaim ? session.metadata.name : nil }
 
     /// - Throws: ``PodManifestError`` when something is asked for that a pod cannot have, or when the worker's `podTemplate` cannot be
     ///   merged or would change what a session relies on.

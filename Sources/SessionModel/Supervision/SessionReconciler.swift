@@ -602,6 +602,13 @@ extension SessionReconciler {
                     "its agent holds the forge's token (credentials.expose: Token) and can do on the forge whatever that token may; to take it away, end this session and let a Task whose worker does not ask for it make the next one"
                 ))
         }
+        if session.spec.key.kind != .commit, session.spec.storage == .emptyDir {
+            facts.append(
+                (
+                    "Ephemeral", .true, "AskedFor",
+                    "its journal and its working directory are in its pod (storage: EmptyDir): when it sleeps, or its pod goes, it begins anew; to keep them, end this session and let a Task whose worker does not ask for it make the next one"
+                ))
+        }
         if let lost = machine.nodeLost(at: now) { facts.append(("NodeLost", .true, "NodeLost", lost)) }
         if let trouble { facts.append(("PodTrouble", .true, trouble.reason, trouble.message)) }
         if machine.phase == .ended || machine.phase == .failed, let work = session.status.workspace?.unsaved {

@@ -71,7 +71,7 @@ struct SessionPodTests {
 
     @Test func storageIsAClaimUnlessAskedOtherwise() throws {
         func storage(_ key: String, _ worker: (inout AgentDescription) -> Void = { _ in }) throws -> SessionStorage {
-            try PodSamples.manifest(PodSamples.session(key, worker: worker)).storage
+            try PodSamples.session(key, worker: worker).spec.storage
         }
         #expect(try storage("pr:a/b#1") == .persistentVolumeClaim)
         #expect(try storage("issue:a/b#1") == .persistentVolumeClaim)
