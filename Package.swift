@@ -35,6 +35,7 @@ let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package
 let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let mustache = Target.Dependency.product(name: "Mustache", package: "swift-mustache")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
@@ -79,6 +80,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
+        .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
@@ -114,6 +116,7 @@ let package = Package(
 
         // The supervisor and the command line.
         library("Curl", ["CCurl", "CLinux", nioLocks]),
+        library("GitHub", ["SessionModel", "Curl", crypto, mustache, nioLocks]),
         library(
             "GitGateway",
             ["SessionModel", "HTTPServing", "Curl", crypto, hummingbird, httpTypes, nio, nioLocks, logging]),
@@ -165,6 +168,7 @@ let package = Package(
         tests("Workspace", ["Workspace", "AgentHost", "SessionModel"]),
         tests("Sidecar", ["Sidecar", "SessionModel", "Journal", "AgentHost", "Processes", "Curl"]),
         tests("Curl", ["Curl", "TLSServer", nioLocks]),
+        tests("GitHub", ["GitHub", "SessionModel", "Curl", nioLocks]),
         tests("GitGateway", ["GitGateway", "HTTPServing", "SessionModel", "Curl", nioLocks, logging]),
         .testTarget(
             name: "KubernetesTests",
