@@ -124,7 +124,8 @@ let package = Package(
         library(
             "Supervisor",
             [
-                "SessionModel", "Journal", "HTTPServing", "TranscriptServing", "Curl", "GitGateway", "Kubernetes", "Processes",
+                "SessionModel", "Journal", "HTTPServing", "TranscriptServing", "Curl", "GitGateway", "GitHub", "Kubernetes",
+                "Processes",
                 arguments,
                 crypto, grdb,
                 hummingbird, httpTypes,
@@ -177,12 +178,13 @@ let package = Package(
         tests(
             "Supervisor",
             [
-                "Supervisor", "SessionModel", "Curl", "HTTPServing", "Processes", "Kubernetes", "KubernetesDouble", "TLSServer",
+                "Supervisor", "GitHub", "SessionModel", "Curl", "HTTPServing", "Processes", "Kubernetes", "KubernetesDouble",
+                "TLSServer",
                 hummingbird, httpTypes, nioLocks, logging, asn1, x509,
             ]),
         tests("Holdfast", ["Holdfast", "Rendering", "SessionModel", "Curl", arguments, nioLocks]),
         tests("DemoAgent", ["DemoAgent", "SessionModel"]),
-        tests("EndToEnd", ["SessionModel", "Curl", "Journal", "Processes", nioLocks]),
+        tests("EndToEnd", ["GitHub", "SessionModel", "Curl", "Journal", "Processes", nioLocks]),
     ],
     swiftLanguageModes: [.v6]
 )

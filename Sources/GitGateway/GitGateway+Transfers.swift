@@ -2,6 +2,7 @@ import Curl
 import HTTPServing
 import HTTPTypes
 import Hummingbird
+import Logging
 import NIOConcurrencyHelpers
 import NIOCore
 import SessionModel
@@ -85,6 +86,12 @@ extension GitGateway {
                 headers: [.cacheControl: "no-cache"])
         }
 
+        do {
+            try await announce(access.name, request.commands.filter { !$0.isDeletion }.map(\.new))
+        } catch {
+            logger.error("a push cannot be announced", metadata: ["error": "\(error)"])
+            throw Refusal(503, "The push cannot be recorded at the moment; try again.")
+        }
         let sent = NIOLockedValueBox<Int64>(0)
         let length = call.header("Content-Length").flatMap { Int64($0) }
         let upload = CurlUpload(length: length) { writer in

@@ -15,16 +15,23 @@ public import SessionModel
 public struct GitGateway: Sendable {
     /// Finds a session's grant by the session's name; nil when it has none, or none any more.
     public typealias Grants = @Sendable (_ name: String) async throws -> GitGrant?
+    /// Told of the commits that a push is about to bring to the forge, before it does.
+    public typealias Announcer = @Sendable (_ session: String, _ commits: [String]) async throws -> Void
     /// Told of every fetch and push when it is over.
     public typealias Reporter = @Sendable (_ session: String, _ transfer: GitTransfer) async -> Void
 
     let grants: Grants
+    let announce: Announcer
     let report: Reporter
     let logger: Logger
     let forge: Forge
     public let metrics = GatewayMetrics()
 
-    public init(logger: Logger, grants: @escaping Grants, report: @escaping Reporter = { _, _ in }) {
+    public init(
+        logger: Logger, grants: @escaping Grants, announce: @escaping Announcer = { _, _ in },
+        report: @escaping Reporter = { _, _ in }
+    ) {
+        self.announce = announce
         self.grants = grants
         self.report = report
         self.logger = logger

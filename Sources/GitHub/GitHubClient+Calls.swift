@@ -43,6 +43,15 @@ extension GitHubClient {
         try await get("/repos/\(repository)/pulls/\(number)")
     }
 
+    /// Whether the forge protects a branch. One that is not there is not protected.
+    public func isProtected(_ branch: String, in repository: String) async throws(GitHubError) -> Bool {
+        do throws(GitHubError) {
+            return try await get("/repos/\(repository)/branches/\(Self.escaped(branch))")["protected"]?.bool ?? true
+        } catch  where error.code == .notFound {
+            return false
+        }
+    }
+
     /// The names of the files that a pull request changes; of a renamed one both.
     public func files(of number: Int, in repository: String) async throws(GitHubError) -> [String] {
         try await list("/repos/\(repository)/pulls/\(number)/files").flatMap { file in

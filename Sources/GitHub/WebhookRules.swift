@@ -75,6 +75,20 @@ public struct WebhookRules: Sendable {
     /// What the supervisor's own comments carry, so that they are known again.
     public static let marker = "<!-- holdfast:"
 
+    /// Whether its repository is one of the Spawner's.
+    public func concerns(_ event: GitHubEvent) -> Bool {
+        spec.when.githubWebhook.map { Self.matches(event.repository, $0.repository) } ?? false
+    }
+
+    /// The sessions that the event can belong to: whether they exist is asked of the store.
+    public func sessions(of event: GitHubEvent) -> [SessionKey] {
+        let plain = [scope(of: event, Facts())].compactMap { try? $0.key(task: "x") }
+        guard let number = issue(of: event) else { return plain }
+        let issue = ScopeSpec(kind: .issue, repository: event.repository.name, number: number, profile: spec.profile)
+        guard let key = try? issue.key(task: "x") else { return plain }
+        return plain + [key]
+    }
+
     public func decide(_ event: GitHubEvent, _ facts: Facts) -> Decision {
         guard let webhook = spec.when.githubWebhook else { return .ignore("the Spawner has no webhook") }
         guard Self.matches(event.repository, webhook.repository) else { return .ignore("it is of another repository") }
@@ -225,14 +239,20 @@ public struct WebhookRules: Sendable {
         guard subject.isPullRequest else {
             return ScopeSpec(kind: .issue, repository: repository, number: subject.number, profile: spec.profile)
         }
-        // The branch of an issue's session, in the repository itself: only who may write there can have made it.
-        if let head = subject.head, head.repository?.lowercased() == event.repository.fullName.lowercased(),
-            head.ref.hasPrefix(Self.issueBranch), let number = Int(head.ref.dropFirst(Self.issueBranch.count)), number > 0
-        {
+        if let number = issue(of: event) {
             let issue = ScopeSpec(kind: .issue, repository: repository, number: number, profile: spec.profile)
             if exists(issue, facts) { return issue }
         }
         return ScopeSpec(kind: .pullRequest, repository: repository, number: subject.number, profile: spec.profile)
+    }
+
+    /// The issue whose session a pull request may be of: its head is that session's branch, in the repository itself, where only
+    /// who may write can have made it.
+    private func issue(of event: GitHubEvent) -> Int? {
+        guard let head = event.subject.head, head.repository?.lowercased() == event.repository.fullName.lowercased(),
+            head.ref.hasPrefix(Self.issueBranch), let number = Int(head.ref.dropFirst(Self.issueBranch.count)), number > 0
+        else { return nil }
+        return number
     }
 
     /// What ``SessionModel/SessionSpec/branch`` begins with for an issue.

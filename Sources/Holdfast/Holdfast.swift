@@ -41,7 +41,7 @@ struct Root: AsyncParsableCommand {
         version: Version.current,
         subcommands: [
             Run.self, Tasks.self, Sessions.self, Transcript.self, Attach.self, Cancel.self, Answer.self, Keep.self,
-            SetLifetime.self,
+            SetLifetime.self, Apply.self, Spawners.self,
             Suspend.self, Resume.self, Close.self, End.self, Version.self,
         ])
 }

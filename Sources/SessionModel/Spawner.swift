@@ -167,8 +167,8 @@ public struct SpawnerStatus: Sendable, Hashable, Codable {
     public var conditions: [Condition]
     /// Tasks that it has made.
     public var tasks: Int?
-    /// Events that wait because it has as many sessions as it may have.
-    public var waiting: Int?
+    /// The names of the sessions that it has made and that have not ended.
+    public var sessions: [String]?
     public var lastEventTime: Timestamp?
 
     public init() { conditions = [] }

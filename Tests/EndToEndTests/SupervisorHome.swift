@@ -9,6 +9,14 @@ import Support
 final class SupervisorHome: Sendable {
     let path: String
     private let running = NIOLockedValueBox<Server?>(nil)
+    private let more = NIOLockedValueBox<[String]>([])
+    /// Further arguments of `holdfast-supervisor serve`.
+    var arguments: [String] {
+        get { more.withLockedValue(\.self) }
+        set { more.withLockedValue { $0 = newValue } }
+    }
+    /// Of the supervisor that serves, or served last.
+    var url: String { running.withLockedValue { $0?.url ?? "" } }
 
     /// A supervisor that serves.
     struct Server: Sendable {
@@ -101,7 +109,7 @@ final class SupervisorHome: Sendable {
             [
                 Products.path("holdfast-supervisor"), "serve", "--data-dir", data, "--listen", "127.0.0.1:0", "--default-agent",
                 "demo",
-            ],
+            ] + arguments,
             environment: [
                 "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": path + "/home", "XDG_RUNTIME_DIR": path + "/run",
                 "GIT_CONFIG_NOSYSTEM": "1", "END_TO_END_TEST": path,

@@ -14,6 +14,8 @@ public final class GitHubDouble: Sendable {
         public var members: Set<String> = []
         public var pullRequests: [Int: JSONValue] = [:]
         public var files: [Int: [String]] = [:]
+        /// Branches.
+        public var protected: Set<String> = []
         /// The comments on the lines of a pull request.
         public var lineComments: [Int: [JSONValue]] = [:]
         /// The next answers, instead of what would be answered.
@@ -81,6 +83,8 @@ public final class GitHubDouble: Sendable {
         case ("GET", 5, "repos") where path[3] == "pulls":
             guard let pull = Int(path[4]).flatMap({ state.pullRequests[$0] }) else { return missing }
             return (200, pull, [:])
+        case ("GET", 5, "repos") where path[3] == "branches":
+            return (200, ["name": .string(path[4]), "protected": .bool(state.protected.contains(path[4]))], [:])
         case ("GET", 6, "repos") where path[3] == "pulls" && path[5] == "files":
             let files = Int(path[4]).flatMap { state.files[$0] } ?? []
             return page(files.map { ["filename": .string($0)] }, request, host, state.pageSize)

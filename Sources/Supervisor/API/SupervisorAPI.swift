@@ -14,6 +14,9 @@ struct SupervisorAPI: Sendable {
     let runtime: any Runtime
     /// Of the git gateway inside this process, if there is one.
     let gateway: GatewayMetrics?
+    /// Where a webhook is set up.
+    var webhooks: WebhookHandler?
+    var spawners: SpawnerHandlers?
     let agents: AgentPresets
     let version: String
     /// Requests must be addressed to this machine by a loopback name. Without it a web page could reach the API of a reader's
@@ -51,6 +54,15 @@ struct SupervisorAPI: Sendable {
         on(.get, "/metrics", showMetrics)
         on(.get, "/livez") { _ in .text("ok\n") }
         on(.get, "/readyz", ready)
+        if let spawners {
+            on(.put, "/v1/spawners/{name}", spawners.put)
+            on(.get, "/v1/spawners", spawners.list)
+            on(.get, "/v1/spawners/{name}", spawners.get)
+            on(.delete, "/v1/spawners/{name}", spawners.delete)
+            on(.get, "/v1/webhooks/deliveries", spawners.deliveries)
+        }
+        // It comes from elsewhere, under whatever name, and proves itself by its signature.
+        if let webhooks { routes.on(.post, "/v1/webhooks/github", webhooks.receive) }
         return routes
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import GitHub
 import Glibc
 import HTTPServing
 import Logging
@@ -17,7 +18,17 @@ struct LocalSupervisor: Sendable {
         var agentsDirectory: String?
         var defaultAgent: String?
         var stopSessionsOnExit = false
+        var github: GitHubConfiguration?
         var environment: [String: String] = [:]
+    }
+
+    /// Where events of GitHub come from, and how it is asked about them.
+    struct GitHubConfiguration: Sendable {
+        var secretFile: String
+        var tokenFile: String
+        var host = "github.com"
+        /// The API's address, where it is another one than the host's own.
+        var api: String?
     }
 
     /// The file that tells clients where the server is.
@@ -52,13 +63,24 @@ struct LocalSupervisor: Sendable {
         let manager = SessionManager(store: store, runtime: runtime, metrics: metrics, logger: logger)
         gateway.report(to: manager)
         let isLoopback = ["127.0.0.1", "::1", "localhost"].contains(configuration.host)
+        let worker = configuration.github.map { github in
+            WebhookWorker(
+                store: store, agents: agents,
+                github: GitHubClient(host: github.host, tokenFile: github.tokenFile, api: github.api), logger: logger)
+        }
+        let webhooks = configuration.github.flatMap { github in
+            worker.map { WebhookHandler(store: store, secretFile: github.secretFile, worker: $0) }
+        }
         let api = SupervisorAPI(
             store: store, sidecar: { manager.client(of: $0) }, metrics: metrics, runtime: runtime, gateway: gateway.metrics,
+            webhooks: webhooks, spawners: webhooks.map { _ in SpawnerHandlers(store: store) },
             agents: agents, version: SupervisorVersion.current, loopbackOnly: isLoopback)
         let service = HTTPService(
-            .tcp(host: configuration.host, port: configuration.port), access: .token(token, except: SupervisorAPI.open),
+            .tcp(host: configuration.host, port: configuration.port),
+            access: .token(token, except: SupervisorAPI.open.union(webhooks.map { _ in [WebhookHandler.path] } ?? [])),
             routes: api.routes(), logger: logger)
         try await manager.start()
+        let deliveries = Task { await worker?.run() }
         let reaper = Task { await Reaper(store: store, runtime: runtime, logger: logger).run() }
 
         let serverFile = "\(data)/server.json"
@@ -97,6 +119,8 @@ struct LocalSupervisor: Sendable {
         await stop.value
         unlink(serverFile)
         await manager.close()
+        deliveries.cancel()
+        await deliveries.value
         reaper.cancel()
         await reaper.value
         await gateway.close()

@@ -25,6 +25,12 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "The holdfast-sidecar binary. (default: the one beside this program)") var sidecar: String?
     @Option(help: "A directory of agents: each NAME.json is what ?agent=NAME means.") var agentsDir: String?
     @Option(help: "The agent for Tasks that name none: a name, or a JSON file.") var defaultAgent: String?
+    @Option(help: "A file with the secret of GitHub's webhook: turns on /v1/webhooks/github and Spawners. See docs/github.md.")
+    var githubWebhookSecret: String?
+    @Option(help: "A file with the token by which GitHub is asked who may trigger; with --github-webhook-secret.")
+    var githubToken: String?
+    @Option(help: "The host of a GitHub Enterprise Server.") var githubHost = "github.com"
+    @Option(help: "The address of GitHub's API. (default: the host's own)") var githubApi: String?
     @Flag(help: "Put all sessions to sleep before exiting.") var stopSessionsOnExit = false
     @Flag(help: "Keep Tasks and Sessions in a Kubernetes cluster, and run sessions as its pods.") var kubernetes = false
     @OptionGroup(title: "With --kubernetes") var cluster: ClusterOptions
@@ -52,14 +58,15 @@ struct ServeCommand: AsyncParsableCommand {
         _ address: (host: String, port: Int), _ environment: [String: String], _ logger: Logger
     ) throws -> LocalSupervisor {
         if let option = cluster.firstGiven { throw ValidationError("\(option) is for --kubernetes") }
-        return LocalSupervisor(
-            LocalSupervisor.Configuration(
-                host: address.host, port: address.port,
-                dataDirectory: Self.absolute(dataDir ?? Self.defaultDataDirectory(environment)),
-                sidecar: try Self.binary("holdfast-sidecar", named: sidecar, option: "--sidecar"),
-                demoAgent: try? Self.binary("holdfast-demo-agent", named: nil, option: ""),
-                agentsDirectory: agentsDir.map(Self.absolute), defaultAgent: defaultAgent,
-                stopSessionsOnExit: stopSessionsOnExit, environment: environment), logger: logger)
+        var server = LocalSupervisor.Configuration(
+            host: address.host, port: address.port,
+            dataDirectory: Self.absolute(dataDir ?? Self.defaultDataDirectory(environment)),
+            sidecar: try Self.binary("holdfast-sidecar", named: sidecar, option: "--sidecar"),
+            demoAgent: try? Self.binary("holdfast-demo-agent", named: nil, option: ""),
+            agentsDirectory: agentsDir.map(Self.absolute), defaultAgent: defaultAgent,
+            stopSessionsOnExit: stopSessionsOnExit, environment: environment)
+        server.github = try github()
+        return LocalSupervisor(server, logger: logger)
     }
 
     private func supervisor(
@@ -67,6 +74,7 @@ struct ServeCommand: AsyncParsableCommand {
     ) throws -> KubernetesSupervisor {
         let local = [
             ("--data-dir", dataDir != nil), ("--sidecar", sidecar != nil), ("--stop-sessions-on-exit", stopSessionsOnExit),
+            ("--github-webhook-secret", githubWebhookSecret != nil), ("--github-token", githubToken != nil),
         ]
         if let option = local.first(where: \.1)?.0 {
             throw ValidationError("\(option) is for sessions of this machine, not for --kubernetes")
@@ -90,6 +98,19 @@ struct ServeCommand: AsyncParsableCommand {
                 readsNodes: !cluster.withoutNodes),
             cluster: try ClusterConfiguration.load(
                 kubeconfig: cluster.kubeconfig, context: cluster.context, environment: environment), logger: logger)
+    }
+
+    private func github() throws -> LocalSupervisor.GitHubConfiguration? {
+        switch (githubWebhookSecret, githubToken) {
+        case (nil, nil): return nil
+        case (let secret?, let token?):
+            for (option, file) in [("--github-webhook-secret", secret), ("--github-token", token)] {
+                guard access(Self.absolute(file), R_OK) == 0 else { throw ValidationError("\(option) \(file) cannot be read") }
+            }
+            return .init(
+                secretFile: Self.absolute(secret), tokenFile: Self.absolute(token), host: githubHost, api: githubApi)
+        default: throw ValidationError("--github-webhook-secret and --github-token need each other")
+        }
     }
 
     static func address(_ text: String) throws -> (host: String, port: Int) {

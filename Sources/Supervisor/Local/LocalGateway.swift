@@ -20,12 +20,14 @@ final class LocalGateway: Sendable {
     private static let clientTimeout = TimeSpan.minutes(10)
 
     /// Returns when it serves.
-    init(dataDirectory: String, store: any Store, logger: Logger) async throws(LocalError) {
+    init(dataDirectory: String, store: SQLiteStore, logger: Logger) async throws(LocalError) {
         var logger = logger
         logger[metadataKey: "part"] = "git-gateway"
         let sessions = sessions
         let gateway = GitGateway(
             logger: logger, grants: { try await Self.grant($0, dataDirectory: dataDirectory, store: store) },
+            // Before the forge has them, and so before it can tell of them.
+            announce: { _, commits in try await store.transact { try $0.keep(pushed: commits, at: .now) } },
             report: { [logger] name, transfer in
                 do throws(SidecarClient.Failure) {
                     try await sessions.withLockedValue(\.self)?.client(of: name)?.record(transfer)
@@ -80,7 +82,7 @@ final class LocalGateway: Sendable {
     }
 
     /// A grant is good as long as its session is awake and is still the one that it was made for.
-    private static func grant(_ name: String, dataDirectory: String, store: any Store) async throws -> GitGrant? {
+    private static func grant(_ name: String, dataDirectory: String, store: SQLiteStore) async throws -> GitGrant? {
         guard let session = try await store.read({ try $0.session(named: name) }) else { return nil }
         switch session.status.phase {
         case .starting, .ready, .draining: break

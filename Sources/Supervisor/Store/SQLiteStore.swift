@@ -35,6 +35,12 @@ final class SQLiteStore: Store {
     /// Runs `body` in one transaction. It is undone when `body` throws.
     @discardableResult
     func write<Value: Sendable>(_ body: @escaping @Sendable (any StoreTransaction) throws -> Value) async throws -> Value {
+        try await transact { try body($0) }
+    }
+
+    /// The same, for what only this store keeps.
+    @discardableResult
+    func transact<Value: Sendable>(_ body: @escaping @Sendable (SQLiteTransaction) throws -> Value) async throws -> Value {
         let feed = feed
         return try await pool.writeWithoutTransaction { database in
             let transaction = SQLiteTransaction(database)
@@ -103,6 +109,7 @@ final class SQLiteStore: Store {
             try database.execute(
                 sql: "UPDATE resource SET document = json_set(document, '$.metadata.resourceVersion', CAST(version AS TEXT))")
         }
+        migrator.registerMigration("webhooks", migrate: SQLiteTransaction.migrateWebhooks)
         try migrator.migrate(pool)
     }
 }

@@ -4,7 +4,7 @@ import SessionModel
 
 /// One transaction of the ``SQLiteStore``.
 final class SQLiteTransaction {
-    private let database: Database
+    let database: Database
     private(set) var changes: [Change] = []
 
     init(_ database: Database) { self.database = database }

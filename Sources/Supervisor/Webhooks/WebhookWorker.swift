@@ -1,0 +1,338 @@
+import Foundation
+import GitHub
+import Logging
+import NIOConcurrencyHelpers
+import SessionModel
+
+/// Turns stored deliveries into what they ask for, one after the other. What one asks for and that it is done are one transaction, so
+/// that a kill at any moment makes nothing happen twice and nothing never.
+final class WebhookWorker: Sendable {
+    /// A delivery that the forge, or a full Spawner, keeps waiting for longer than this is given up, and says so.
+    static let patience = TimeSpan.hours(24)
+    private static let pause = TimeSpan.seconds(5)
+
+    private let store: SQLiteStore
+    private let agents: AgentPresets
+    private let forge: ForgeFacts
+    private let logger: Logger
+    private let wakes: AsyncStream<Void>
+    private let waker: AsyncStream<Void>.Continuation
+
+    init(store: SQLiteStore, agents: AgentPresets, github: GitHubClient, logger: Logger) {
+        self.store = store
+        self.agents = agents
+        forge = ForgeFacts(github: github)
+        self.logger = logger
+        (wakes, waker) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
+
+    func wake() { waker.yield() }
+
+    /// Works until its task is cancelled.
+    func run() async {
+        let timer = NIOLockedValueBox<Task<Void, Never>?>(nil)
+        defer { timer.withLockedValue { $0?.cancel() } }
+        waker.yield()
+        for await _ in wakes {
+            let due: Timestamp?
+            do {
+                due = try await handleAll()
+            } catch {
+                if Task.isCancelled { return }
+                logger.error("deliveries of webhooks cannot be read; trying again", metadata: ["error": "\(error)"])
+                due = .now + Self.pause
+            }
+            let waker = waker
+            timer.withLockedValue { timer in
+                timer?.cancel()
+                timer = due.map { due in
+                    Task { if (try? await Task.sleep(for: max(due - .now, .milliseconds(50)).duration)) != nil { waker.yield() } }
+                }
+            }
+        }
+    }
+
+    /// - Returns: when those that have to wait are to be looked at again.
+    private func handleAll() async throws -> Timestamp? {
+        var last: Int64 = 0
+        var due: Timestamp?
+        // What waits makes all later news of the same issue or pull request wait, so that they stay in order.
+        var blocked: Set<String> = []
+        while !Task.isCancelled {
+            let after = last
+            let deliveries = try await store.transact { try $0.openDeliveries(after: after, limit: 50) }
+            guard let end = deliveries.last else { return due }
+            last = end.ordinal
+            for delivery in deliveries where !Task.isCancelled {
+                guard let wait = try await handle(delivery, &blocked) else { continue }
+                due = min(due ?? wait, wait)
+            }
+        }
+        return nil
+    }
+
+    /// - Returns: when it is to be looked at again; nil when it is done.
+    private func handle(_ delivery: WebhookDelivery, _ blocked: inout Set<String>) async throws -> Timestamp? {
+        let event: GitHubEvent
+        do {
+            guard let read = try GitHubEvent(event: delivery.event, payload: JSON.decode(from: delivery.payload)) else {
+                try await note(delivery, "ignored: nothing is made of \(delivery.event)")
+                return nil
+            }
+            event = read
+        } catch {
+            try await note(delivery, "ignored: \(error)")
+            return nil
+        }
+        let subject = "\(event.repository.name)#\(event.subject.number)"
+        guard !blocked.contains(subject) else { return .now + Self.pause }
+        do {
+            let decisions = try await decide(event)
+            let outcome = try await perform(decisions, delivery)
+            if case .waits(let why) = outcome {
+                blocked.insert(subject)
+                return try await postpone(delivery, why, until: .now + Self.pause)
+            }
+            return nil
+        } catch let error as GitHubError {
+            blocked.insert(subject)
+            logger.warning("a delivery waits for the forge", metadata: ["delivery": "\(delivery.id)", "error": "\(error)"])
+            var until = Timestamp.now + Self.pause
+            if case .rateLimited(let end) = error.code { until = max(until, end) }
+            return try await postpone(delivery, "\(error)", until: until)
+        }
+    }
+
+    private func postpone(_ delivery: WebhookDelivery, _ why: String, until: Timestamp) async throws -> Timestamp? {
+        let givenUp = .now - delivery.received > Self.patience
+        try await note(delivery, "\(givenUp ? "given up" : "waits"): \(why)", done: givenUp)
+        return givenUp ? nil : until
+    }
+
+    private func note(_ delivery: WebhookDelivery, _ outcome: String, done: Bool = true) async throws {
+        try await store.transact { try $0.note(delivery, outcome: outcome, done: done, at: .now) }
+    }
+}
+
+// MARK: - Deciding
+
+extension WebhookWorker {
+    /// What one Spawner makes of an event.
+    struct Decided: Sendable {
+        var spawner: SpawnerResource
+        var decision: WebhookRules.Decision
+        /// Of a Task: made already, for it takes the forge's answers.
+        var spec: TaskSpec?
+        var key: String
+    }
+
+    private func decide(_ event: GitHubEvent) async throws -> [Decided] {
+        var decided: [Decided] = []
+        for spawner in try await store.transact({ try $0.spawners() }) {
+            var event = event
+            let rules = WebhookRules(name: spawner.metadata.name, spec: spawner.spec)
+            var facts = WebhookRules.Facts()
+            facts.own = rules.concerns(event) ? try await forge.own() : nil
+            try await know(&facts, event, rules)
+            var decision = rules.decide(event, facts)
+            while case .needs(let need) = decision {
+                do {
+                    try await forge.learn(need, about: &event, into: &facts)
+                    try await know(&facts, event, rules)
+                    decision = rules.decide(event, facts)
+                } catch let error as GitHubError where [.notFound, .forbidden, .rejected].contains(error.code) {
+                    decision = .ignore("the forge does not say what has to be known: \(error)")
+                }
+            }
+            let key = "\(spawner.metadata.name):\(event.meaning)"
+            var spec: TaskSpec?
+            if case .task(let draft) = decision {
+                do {
+                    spec = try await task(draft, event, facts.comments ?? [], spawner.spec)
+                } catch let error as TemplateError {
+                    decision = .ignore("its template cannot be rendered: \(error)")
+                }
+            }
+            decided.append(Decided(spawner: spawner, decision: decision, spec: spec, key: key))
+        }
+        return decided
+    }
+
+    /// What the store knows.
+    private func know(_ facts: inout WebhookRules.Facts, _ event: GitHubEvent, _ rules: WebhookRules) async throws {
+        let keys = rules.sessions(of: event)
+        let commit = event.after ?? event.subject.head?.sha ?? ""
+        let hour = Timestamp(milliseconds: Timestamp.now.milliseconds - TimeSpan.hours(1).milliseconds)
+        let prefix = "\(rules.name):"
+        let (known, pushed, recent) = try await store.transact { store -> ([SessionKey], Bool, Int) in
+            let known = try keys.filter { key in
+                try store.session(named: key.name).map { $0.status.phase != .ended && $0.spec.end != true } ?? false
+            }
+            let recent = try known.map { key in
+                try store.tasks(session: key.name, limit: 2 * WebhookRules.mostPerHour).filter {
+                    $0.metadata.creationTimestamp > hour && $0.spec.idempotencyKey?.hasPrefix(prefix) == true
+                }.count
+            }
+            return (known, try store.isPushed(commit), recent.max() ?? 0)
+        }
+        facts.sessions = Set(known)
+        facts.pushed = pushed ? [commit] : []
+        facts.recent = recent
+    }
+
+    private func task(
+        _ draft: WebhookRules.Draft, _ event: GitHubEvent, _ comments: [ReviewComment], _ spawner: SpawnerSpec
+    ) async throws -> TaskSpec {
+        let template = spawner.taskTemplate
+        let prompt = try draft.prompt ?? PromptTemplate(template.prompt).prompt(for: event, comments: comments)
+        var workspace = WorkspaceSpec(repository: event.repository.cloneURL, setupCommand: template.setupCommand)
+        if draft.trusted, let credentials = template.credentials {
+            workspace.credentials = credentials
+            workspace.push = template.push
+            // The pull request's own branch, if it is in this repository and the forge does not protect it.
+            if event.subject.isPullRequest, let head = event.subject.head,
+                head.repository?.lowercased() == event.repository.fullName.lowercased(),
+                try await !forge.isProtected(head.ref, in: event.repository.fullName)
+            {
+                var push = workspace.push ?? PushRules()
+                push.branches = (push.branches ?? []) + [head.ref]
+                workspace.push = push
+            }
+        }
+        var spec = TaskSpec(
+            prompt: prompt.prefix(bytes: TaskSpec.maxPromptBytes), scope: draft.scope, worker: template.worker,
+            workspace: workspace, turn: template.turn, lifetime: spawner.lifetime, idempotencyKey: draft.key)
+        spec.ttlSecondsAfterFinished = template.ttlSecondsAfterFinished
+        if spec.turn?.whenBusy == .supersede {
+            if draft.supersedes {
+                if spec.turn?.supersedeKey == nil { spec.turn?.supersedeKey = "push" }
+            } else {
+                spec.turn?.whenBusy = nil
+                spec.turn?.supersedeKey = nil
+            }
+        }
+        return spec
+    }
+}
+
+// MARK: - Doing
+
+extension WebhookWorker {
+    enum Outcome: Sendable {
+        case done
+        case waits(String)
+    }
+
+    /// Everything that a delivery asks for, and that it is done, in one transaction.
+    private func perform(_ decisions: [Decided], _ delivery: WebhookDelivery) async throws -> Outcome {
+        let fallback = agents.fallback
+        let identities = decisions.map { _ in (name: Identity.taskName(), uid: Identity.uid(), session: Identity.uid()) }
+        let (outcome, sentences) = try await store.transact { store -> (Outcome, [String]) in
+            var sentences: [String] = []
+            for (decided, identity) in zip(decisions, identities) {
+                let name = decided.spawner.metadata.name
+                guard let spawner = try store.get(SpawnerResource.self, name),
+                    spawner.metadata.uid == decided.spawner.metadata.uid
+                else { continue }
+                switch decided.decision {
+                case .ignore(let why): sentences.append("\(name): ignored, \(why)")
+                case .needs: sentences.append("\(name): ignored")
+                case .scope(let scope, let closed):
+                    let session = try scope.key(task: "").name
+                    _ = try SessionCommands.scope(session, closed: closed, in: store)
+                    sentences.append("\(name): the session is told that it is \(closed ? "closed" : "open")")
+                case .command(let command, let scope):
+                    // By its meaning it happens once, however often it is delivered.
+                    guard try store.key(decided.key, at: .now) == nil else {
+                        sentences.append("\(name): known already")
+                        continue
+                    }
+                    try store.keep(
+                        decided.key, digest: Identity.digest(Data(decided.key.utf8)), task: "",
+                        until: .now + SQLiteTransaction.deliveriesKept, at: .now)
+                    try Self.perform(command, try scope.key(task: "").name, in: store)
+                    sentences.append("\(name): \(command.rawValue)")
+                case .task(let draft):
+                    guard var spec = decided.spec else { continue }
+                    switch try Self.admit(&spec, draft, spawner, in: store) {
+                    case .refused(let why):
+                        sentences.append("\(name): ignored, \(why)")
+                        continue
+                    case .waits(let why): return (Outcome.waits("\(name): \(why)"), [])
+                    case .admitted: break
+                    }
+                    // The key stands for what happened, not for how its texts read today.
+                    let request = TaskRouting.Request(
+                        spec: spec, fallback: fallback, digest: Identity.digest(Data(draft.key.utf8)), name: identity.name,
+                        uid: identity.uid, sessionUID: identity.session)
+                    do {
+                        switch try TaskRouting.create(request, at: .now, in: store) {
+                        case .created(let task):
+                            try Self.count(task, spawner, in: store)
+                            sentences.append("\(name): made \(task.metadata.name)")
+                        case .repeated(let task): sentences.append("\(name): known already, as \(task.metadata.name)")
+                        }
+                    } catch let problem as Problem {
+                        // Its Task was deleted since, or it can never be made.
+                        sentences.append("\(name): ignored, \(problem.detail)")
+                    }
+                }
+            }
+            let outcome = sentences.isEmpty ? "ignored: there is no Spawner for it" : sentences.joined(separator: "; ")
+            try store.note(delivery, outcome: outcome, done: true, at: .now)
+            return (.done, sentences)
+        }
+        for sentence in sentences { logger.info("webhook: \(sentence)", metadata: ["delivery": "\(delivery.id)"]) }
+        return outcome
+    }
+
+    private enum Admission { case admitted, refused(String), waits(String) }
+
+    /// Fits a Task to its session, if there is one already.
+    private static func admit(
+        _ spec: inout TaskSpec, _ draft: WebhookRules.Draft, _ spawner: SpawnerResource, in store: SQLiteTransaction
+    ) throws -> Admission {
+        if draft.scope.kind != .commit,
+            let session = try store.session(named: try draft.scope.key(task: "").name), session.status.phase != .ended,
+            session.spec.end != true
+        {
+            // Its agent and its access were chosen when it was made.
+            spec.worker = nil
+            spec.workspace = nil
+            if !draft.trusted, session.spec.workspace?.credentials != nil {
+                return .refused(
+                    "a stranger's code would run with the repository's credentials: somebody who may write has to ask")
+            }
+            return .admitted
+        }
+        guard let most = spawner.spec.maxConcurrentSessions else { return .admitted }
+        let awake = try (spawner.status.sessions ?? []).filter { name in
+            try store.session(named: name).map { ![.suspended, .ended, .failed].contains($0.status.phase) } ?? false
+        }.count
+        return awake < most ? .admitted : .waits("\(awake) sessions are awake, and it may have \(most)")
+    }
+
+    private static func count(_ task: TaskResource, _ spawner: SpawnerResource, in store: SQLiteTransaction) throws {
+        var spawner = spawner
+        spawner.status.tasks = (spawner.status.tasks ?? 0) + 1
+        spawner.status.lastEventTime = .now
+        if let session = task.status.session?.name {
+            let known = try (spawner.status.sessions ?? []).filter { name in
+                try name != session && store.session(named: name).map { $0.status.phase != .ended } ?? false
+            }
+            spawner.status.sessions = known + [session]
+        }
+        try store.update(spawner)
+    }
+
+    private static func perform(_ command: CommentCommand, _ session: String, in store: SQLiteTransaction) throws {
+        switch command {
+        case .continue: break
+        case .stop:
+            for task in try store.openTasks(session: session) {
+                _ = try SessionCommands.cancel(task: task.metadata.name, at: .now, in: store)
+            }
+        case .end: _ = try SessionCommands.end(session, at: .now, in: store)
+        }
+    }
+}
