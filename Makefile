@@ -6,7 +6,7 @@
 SWIFT ?= swift
 BUILD := $(CURDIR)/.build/debug
 
-.PHONY: help run test test-agents build simulate mutants bench images format lint deps clean
+.PHONY: help run test test-agents fuzz-api build simulate mutants bench images format lint deps clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -4; echo; grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
@@ -24,6 +24,10 @@ test: deps ## every test; LONG=1 for the long variants
 test-agents: deps ## the drivers with real agents, installed under the cache folder; AGENTS="claude" for some
 	$(SWIFT) build --build-tests
 	@SWIFT=$(SWIFT) AGENTS="$(AGENTS)" scripts/test-agents.sh
+
+fuzz-api: deps ## requests of every kind, valid and not: the sidecar must answer as docs/openapi.yaml says
+	@$(SWIFT) build --product holdfast-sidecar
+	@BUILD=$(BUILD) scripts/fuzz-api.sh
 
 simulate: deps ## the machines in a simulated world; SEEDS=1..100000, or one seed
 	@$(SWIFT) build --product holdfast-simulate
