@@ -68,7 +68,7 @@ struct PodFacts {
             ended.first { $0.end?["reason"] == "OOMKilled" } ?? ended.first { $0.end?["exitCode"] != 0 }
             ?? ended.first { $0.name == "agent" }
         guard let telling else { return "its pod ended (\(phase))" }
-        return "its container “\(telling.name)” ended with \(Self.words(telling.end))"
+        return "its container “\(telling.name)” ended \(Self.how(telling.end))"
     }
 
     /// Why the cluster has taken it off its node, if it has.
@@ -77,11 +77,11 @@ struct PodFacts {
         return target["message"]?.string ?? target["reason"]?.string ?? "the cluster needed its node"
     }
 
-    private static func words(_ end: JSONValue?) -> String {
-        if end?["reason"] == "OOMKilled" { return "more memory than its limit allows" }
+    private static func how(_ end: JSONValue?) -> String {
+        if end?["reason"] == "OOMKilled" { return "because it needed more memory than its limit" }
         let code = end?["exitCode"]?.integer ?? 0
-        guard code > 128, code < 160 else { return "exit code \(code)" + (meanings[code].map { " (\($0))" } ?? "") }
-        return "signal \(code - 128)"
+        guard code > 128, code < 160 else { return "with exit code \(code)" + (meanings[code].map { " (\($0))" } ?? "") }
+        return "by signal \(code - 128)"
     }
 
     /// The sidecar's exit codes, as docs/operations.md has them.
@@ -143,7 +143,7 @@ struct PodFacts {
             return .init(
                 reason: .crashLoop,
                 message:
-                    "its container “\(container.name)” ends again and again, with \(Self.words(container.end)). See why: kubectl logs \(name) -c \(container.name) --previous"
+                    "its container “\(container.name)” ends again and again, \(Self.how(container.end)). See why: kubectl logs \(name) -c \(container.name) --previous"
             )
         default: break
         }

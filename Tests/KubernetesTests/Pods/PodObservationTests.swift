@@ -43,7 +43,7 @@ struct PodObservationTests {
 
     @Test func outOfMemory() throws {
         let seen = try observe("oomkilled")
-        #expect(seen.state == .ended("its container “agent” ended with more memory than its limit allows"))
+        #expect(seen.state == .ended("its container “agent” ended because it needed more memory than its limit"))
         #expect(seen.trouble?.reason == .outOfMemory)
         #expect(seen.trouble?.message.contains("its limit of 16Mi") == true)
         #expect(seen.trouble?.message.contains("resources.limits.memory") == true)
