@@ -75,7 +75,7 @@ base() {
 # limit IMAGE: the most bytes that it may have.
 limit() {
   case $1 in
-  sidecar) echo 30000000 ;;
+  sidecar) echo 31457280 ;; # 30 MiB
   supervisor) echo 120000000 ;;
   *) echo 2000000000 ;;
   esac
