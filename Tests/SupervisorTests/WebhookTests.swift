@@ -208,6 +208,23 @@ final class WebhookTests {
         #expect(try await store.read { try $0.session(named: name) }?.spec.end == true)
     }
 
+    @Test func anOldCloseDoesNotCloseWhatWasOpenedAgain() async throws {
+        try await apply()
+        try await restart()
+        try await deliver("1", "issues", Self.issue(7))
+        try await deliver("2", "issues", Self.issue(7, action: "closed"))
+        _ = try await settle()
+        let name = try #require(try await tasks().first?.status.session).name
+        #expect(try await store.read { try $0.session(named: name) }?.spec.scopeClosed == true)
+        try await deliver("3", "issues", Self.issue(7, action: "reopened"))
+        _ = try await settle()
+        #expect(try await store.read { try $0.session(named: name) }?.spec.scopeClosed == nil)
+        try await deliver("2-again", "issues", Self.issue(7, action: "closed"))
+        let reports = try await settle()
+        #expect(reports.first?.outcome == "fixer: known already", "\(reports)")
+        #expect(try await store.read { try $0.session(named: name) }?.spec.scopeClosed == nil)
+    }
+
     @Test func whatIsTooMuchWaitsAndNothingIsDropped() async throws {
         try await apply { $0.maxConcurrentSessions = 2 }
         try await restart()

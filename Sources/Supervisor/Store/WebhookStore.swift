@@ -73,9 +73,10 @@ extension SQLiteTransaction {
     /// - Parameter done: false while it waits for something, which `outcome` names.
     func note(_ delivery: WebhookDelivery, outcome: String, done: Bool, at now: Timestamp) throws {
         try database.execute(
-            sql:
-                "UPDATE delivery SET outcome = ?, handled = ?, payload = CASE WHEN ? THEN x'' ELSE payload END WHERE ordinal = ?",
-            arguments: [outcome, done ? now.milliseconds : nil, done, delivery.ordinal])
+            sql: """
+                UPDATE delivery SET outcome = ?, handled = ?, payload = CASE WHEN ? THEN x'' ELSE payload END
+                WHERE ordinal = ? AND (? OR outcome IS NOT ?)
+                """, arguments: [outcome, done ? now.milliseconds : nil, done, delivery.ordinal, done, outcome])
     }
 
     /// The newest first.

@@ -238,18 +238,18 @@ extension WebhookWorker {
                 case .ignore(let why): sentences.append("\(name): ignored, \(why)")
                 case .needs: sentences.append("\(name): ignored")
                 case .scope(let scope, let closed):
+                    guard try Self.isNews(decided.key, in: store) else {
+                        sentences.append("\(name): known already")
+                        continue
+                    }
                     let session = try scope.key(task: "").name
                     _ = try SessionCommands.scope(session, closed: closed, in: store)
                     sentences.append("\(name): the session is told that it is \(closed ? "closed" : "open")")
                 case .command(let command, let scope):
-                    // By its meaning it happens once, however often it is delivered.
-                    guard try store.key(decided.key, at: .now) == nil else {
+                    guard try Self.isNews(decided.key, in: store) else {
                         sentences.append("\(name): known already")
                         continue
                     }
-                    try store.keep(
-                        decided.key, digest: Identity.digest(Data(decided.key.utf8)), task: "",
-                        until: .now + SQLiteTransaction.deliveriesKept, at: .now)
                     try Self.perform(command, try scope.key(task: "").name, in: store)
                     sentences.append("\(name): \(command.rawValue)")
                 case .task(let draft):
@@ -284,6 +284,14 @@ extension WebhookWorker {
         }
         for sentence in sentences { logger.info("webhook: \(sentence)", metadata: ["delivery": "\(delivery.id)"]) }
         return outcome
+    }
+
+    /// By its meaning it happens once, however often it is delivered. (A Task has a key of its own.)
+    private static func isNews(_ key: String, in store: SQLiteTransaction) throws -> Bool {
+        guard try store.key(key, at: .now) == nil else { return false }
+        try store.keep(
+            key, digest: Identity.digest(Data(key.utf8)), task: "", until: .now + SQLiteTransaction.deliveriesKept, at: .now)
+        return true
     }
 
     private enum Admission { case admitted, refused(String), waits(String) }
