@@ -15,7 +15,7 @@ extension GitHubClient {
         let answer: JSONValue
         do throws(GitHubError) {
             answer = try await get("/repos/\(repository)/collaborators/\(Self.escaped(login))/permission")
-        } catch where error.code == .notFound {
+        } catch  where error.code == .notFound {
             return .none
         }
         // `maintain` is `write` here, and `triage` is `read`.
@@ -34,7 +34,7 @@ extension GitHubClient {
         do throws(GitHubError) {
             let answer = try await get("/orgs/\(parts[0])/teams/\(parts[1])/memberships/\(Self.escaped(login))")
             return answer["state"]?.string == "active"
-        } catch where error.code == .notFound {
+        } catch  where error.code == .notFound {
             return false
         }
     }
@@ -47,9 +47,9 @@ extension GitHubClient {
     public func isProtected(_ branch: String, in repository: String) async throws(GitHubError) -> Bool {
         do throws(GitHubError) {
             return try await get("/repos/\(repository)/branches/\(Self.escaped(branch))")["protected"]?.bool ?? true
-        } catch where error.code == .notFound {
+        } catch  where error.code == .notFound {
             return false
-        } catch where error.code == .forbidden {
+        } catch  where error.code == .forbidden {
             // What cannot be known is not allowed.
             return true
         }

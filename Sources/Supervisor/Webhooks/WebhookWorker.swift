@@ -4,8 +4,8 @@ import Logging
 import NIOConcurrencyHelpers
 import SessionModel
 
-/// Turns stored deliveries into what they ask for, one after the other. What one asks for and that it is done are one transaction, so
-/// that a kill at any moment makes nothing happen twice and nothing never.
+/// Turns stored deliveries into what they ask for, one after the other. What one asks for and that it is done are one transaction,
+/// so that a kill at any moment makes nothing happen twice and nothing never.
 final class WebhookWorker: Sendable {
     /// A delivery that the forge, or a full Spawner, keeps waiting for longer than this is given up, and says so.
     static let patience = TimeSpan.hours(24)
