@@ -109,7 +109,7 @@ let package = Package(
             "Sidecar",
             [
                 "SessionModel", "Rendering", "Journal", "AgentHost", "Agents", "Workspace", "HTTPServing",
-                "TranscriptServing", "Processes", arguments,
+                "TranscriptServing", "Processes", "CLinux", arguments,
                 hummingbird,
                 httpTypes, nio, nioPosix, nioLocks, logging, lifecycle,
             ]),

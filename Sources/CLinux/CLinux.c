@@ -9,7 +9,9 @@
 #include <spawn.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <stdint.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -161,4 +163,15 @@ uint32_t clinux_crc32c(uint32_t crc, const void *bytes, size_t count) {
   }
   while (count--) crc = (crc >> 8) ^ table[0][(crc ^ *p++) & 0xff];
   return ~crc;
+}
+
+// Defined by the linker: everything between them is mapped from the file, and not writable.
+extern const char __executable_start, etext;
+
+void clinux_forget_startup_code(void) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t start = (uintptr_t)&__executable_start & ~(page - 1);
+    uintptr_t end = (uintptr_t)&etext & ~(page - 1);
+    // It is only advice: without it the program is just larger.
+    madvise((void *)start, end - start, MADV_DONTNEED);
 }

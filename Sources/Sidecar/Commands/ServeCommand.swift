@@ -1,5 +1,6 @@
 import AgentHost
 import ArgumentParser
+import CLinux
 import FoundationEssentials
 import Glibc
 import HTTPServing
@@ -105,6 +106,8 @@ struct ServeCommand: AsyncParsableCommand {
                     umask(mask)
                     listening.notice("listening", metadata: ["socket": "\(socket)"])
                     await session.start()
+                    // When what is behind this has settled, too. It makes the process smaller, and nothing waits for it.
+                    _ = Alarm(in: .milliseconds(200)) { clinux_forget_startup_code() }
                 }
             }
             if let address, let token {
