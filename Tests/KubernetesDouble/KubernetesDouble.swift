@@ -31,6 +31,8 @@ public final class KubernetesDouble: Sendable {
         var nextWatch = 0
         var requests: [APIRequest] = []
         var observers: [@Sendable () -> Void] = []
+        /// Of the last change that they were told of.
+        var observed: Int64 = 0
     }
 
     private struct Live {
@@ -215,7 +217,10 @@ public final class KubernetesDouble: Sendable {
     func onChange(_ observer: @escaping @Sendable () -> Void) { state.withLockedValue { $0.observers.append(observer) } }
 
     private static func tell(_ state: inout State) {
-        for observer in state.observers { observer() }
+        if state.observed != state.cluster.currentVersion {
+            state.observed = state.cluster.currentVersion
+            for observer in state.observers { observer() }
+        }
         for id in state.watches.keys.sorted() {
             guard var live = state.watches[id] else { continue }
             for event in state.cluster.events(for: &live.state) { send(event, live.exchange) }

@@ -70,7 +70,8 @@ final class PodIncarnation: Incarnation {
                 state.address = address
                 state.client = runtime.client(of: manifest, at: address)
                 told.append(.addressed)
-            case .unknown(let why): if before?.state != seen.state { told.append(.unknown(why)) }
+            // Again and again: what follows from it is a matter of how long it lasts.
+            case .unknown(let why): told.append(.unknown(why))
             case .ended(let how):
                 state.isOver = true
                 told.append(.ended(how))

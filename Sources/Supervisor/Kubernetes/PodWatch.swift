@@ -57,21 +57,21 @@ final class PodWatch: Sendable {
         await withTaskGroup { group in
             group.addTask { await self.pods.run() }
             if let nodes { group.addTask { await nodes.run() } }
-            group.addTask { await self.watchDeletions() }
+            group.addTask { await self.lookAgain() }
         }
     }
 
-    /// That a deletion is overdue is told by nobody.
-    private func watchDeletions() async {
-        while (try? await Task.sleep(for: Self.deletionsEvery)) != nil {
+    /// That a deletion is overdue is told by nobody, and that a node is silent for long only once.
+    private func lookAgain() async {
+        while (try? await Task.sleep(for: Self.lookEvery)) != nil {
             let news = state.withLockedValue { state in
-                state.news(of: state.pods.values.filter { $0.metadata.deletionTimestamp != nil })
+                state.news(of: state.incarnations.values.compactMap { state.pods[$0.name] })
             }
             for (incarnation, pod, seen) in news { incarnation.hear(pod, seen) }
         }
     }
 
-    private static let deletionsEvery = Duration.seconds(15)
+    private static let lookEvery = Duration.seconds(10)
 
     /// Returns when it has once had everything, or ``run()`` has ended.
     func waitUntilSynced() async {

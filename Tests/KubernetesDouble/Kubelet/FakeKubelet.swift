@@ -19,7 +19,8 @@ public final class FakeKubelet: Sendable {
     public static let node = "node-1"
 
     let double: KubernetesDouble
-    let directory: String
+    /// Its files; `disks` in it has those of volume claims.
+    public let directory: String
     private let state = NIOLockedValueBox(State())
     private let wake: AsyncStream<Void>
     private let waker: AsyncStream<Void>.Continuation
@@ -56,10 +57,8 @@ public final class FakeKubelet: Sendable {
             state.isLost = true
             return Array(state.workers.values)
         }
-        for (worker, task) in workers {
-            await worker.die()
-            task.cancel()
-        }
+        // Not cancelled: what ends its processes has to wait for them.
+        for (worker, _) in workers { await worker.die() }
         for (_, task) in workers { await task.value }
         try? FileManager.default.removeItem(atPath: directory)
     }

@@ -134,7 +134,7 @@ actor PodWorker {
     /// False when it is to end.
     private func pause() async -> Bool {
         try? await Task.sleep(for: .milliseconds(10))
-        return ending == nil && !Task.isCancelled
+        return ending == nil
     }
 
     // MARK: What others do to it

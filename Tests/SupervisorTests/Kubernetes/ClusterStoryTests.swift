@@ -41,6 +41,68 @@ import Testing
             #expect(third.results?.answer?.contains("I remember 2 earlier prompts: “Remember the plum.") == true, "\(third)")
             #expect(try await cluster.session { $0.phase == .ready }.epoch == 2)
             #expect(try await claims.list().items.map(\.metadata.uid) == [claim?.metadata.uid])
+
+            // What became of it can be read with kubectl.
+            let events: Objects<GenericObject> = cluster.client.objects(.events, in: cluster.namespace)
+            let reasons = try await cluster.until("the events") {
+                let reasons = Set(try await events.list().items.compactMap { $0["reason"]?.string })
+                return reasons.isSuperset(of: ["Starting", "Ready", "Draining", "Suspended"]) ? reasons : nil
+            }
+            #expect(!reasons.contains("Failed"))
+
+            // Whoever deletes the Session ends it: what belongs to it goes, and its Tasks stay.
+            try await cluster.sessions.delete(StoryCluster.key.name)
+            try await cluster.until("the end of the session") { try await cluster.sessions.list().items.isEmpty ? true : nil }
+            try await cluster.until("the end of pod and volume") {
+                let left = try await (cluster.pods.list().items + claims.list().items)
+                return left.isEmpty ? true : nil
+            }
+            #expect(await cluster.kubelet.livingPods == 0)
+            #expect(try await cluster.tasks.list().items.count == 3)
+        }
+    }
+
+    @Test func aLeaderThatDiesInTheMiddleOfATurnIsReplaced() async throws {
+        try await StoryCluster.run { cluster in
+            let first = try cluster.startSupervisor()
+            let leader = try await cluster.until("a leader") { try await cluster.leader() }
+            try cluster.startSupervisor()
+            try await cluster.ask("one", "run: sleep 6\nsay: done")
+            _ = try await cluster.task("one") { $0.phase == .running }
+            #expect(try await cluster.leader() == leader)
+            cluster.kill(first)
+            try await cluster.until("another leader") { try await cluster.leader() == leader ? nil : true }
+            let one = try await cluster.end(of: "one")
+            #expect(one.phase == .succeeded, "\(one)")
+            #expect(one.attempts == 1)
+            try await cluster.ask("two", "What do you remember?")
+            #expect(try await cluster.end(of: "two").results?.answer?.contains("run: sleep 6") == true)
+            #expect(try await cluster.session { $0.phase == .ready }.epoch == 1)
+            // Whoever acted, acted once.
+            let made = cluster.double.requests.filter { $0.method == "POST" && $0.path.contains(cluster.namespace) }
+            #expect(made.filter { $0.path.hasSuffix("/pods") }.count == 1)
+            #expect(made.filter { $0.path.hasSuffix("/sessions") }.count == 1)
+        }
+    }
+
+    @Test func aPodThatIsDeletedUnderARunningTurnInterruptsIt() async throws {
+        try await StoryCluster.run { cluster in
+            var lifetime = Lifetime()
+            lifetime.drainTimeout = .seconds(1)
+            try cluster.startSupervisor()
+            try await cluster.ask("one", "Remember the plum.\nrun: sleep 60", lifetime)
+            _ = try await cluster.task("one") { $0.phase == .running }
+            try await cluster.pods.delete(StoryCluster.pod(1))
+            try await cluster.ask("two", "What do you remember?", lifetime)
+            let one = try await cluster.end(of: "one")
+            #expect(one.phase == .interrupted, "\(one)")
+            let two = try await cluster.end(of: "two")
+            #expect(two.phase == .succeeded, "\(two)")
+            #expect(two.results?.answer?.contains("“Remember the plum.") == true, "\(two)")
+            #expect(try await cluster.session { $0.phase == .ready }.epoch == 2)
+            try await cluster.until("the end of the first pod") {
+                try await cluster.pods.list().items.map(\.metadata.name) == [StoryCluster.pod(2)] ? true : nil
+            }
         }
     }
 }
