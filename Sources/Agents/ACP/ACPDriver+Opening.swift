@@ -10,11 +10,7 @@ extension ACPDriver {
         let limit = description.startTimeout ?? .minutes(2)
         if agent?.conversation == nil || agent?.conversation?.id != (prompt.conversation ?? agent?.conversation?.id) {
             if agent == nil { try await start(in: prompt.directory) }
-            let started = generation
-            let timer = Task {
-                try? await Task.sleep(for: limit.duration)
-                if !Task.isCancelled { await giveUp(started, "it did not answer within \(limit)") }
-            }
+            let timer = giveUpStarting(after: limit)
             defer { timer.cancel() }
             if agent?.info == nil { try await initialize() }
             lost = try await openConversation(prompt)
@@ -23,16 +19,11 @@ extension ACPDriver {
         return lost
     }
 
-    private func giveUp(_ generation: Int, _ reason: String) async {
-        guard let agent, agent.generation == generation else { return }
-        await agent.connection.abandon(reason)
-    }
-
     private func start(in directory: String) async throws(TurnStop) {
         let process = try await environment.start(description.arguments, in: directory, on: host)
         generation += 1
         let connection = JSONRPCConnection(
-            process: process, peer: ACPPeer(driver: self, generation: generation), frames: log.frames)
+            process: process, peer: JSONRPCDriverPeer(driver: self, generation: generation), frames: log.frames)
         agent = RunningAgent(generation: generation, pid: process.pid, connection: connection)
         await connection.start()
         if log.isInterrupted { throw .cancelled(clean: false) }
@@ -170,17 +161,7 @@ extension ACPDriver {
 
     // MARK: Requests
 
-    /// A request on the way to the first prompt, whose failure ends the turn.
-    private func request(_ method: String, _ params: JSONValue) async throws(TurnStop) -> JSONValue {
-        guard let connection = agent?.connection else { throw startFailure(method, .closed(.broken("it has ended"))) }
-        do throws(JSONRPCFailure) {
-            return try await connection.request(method, params)
-        } catch {
-            throw startFailure(method, error)
-        }
-    }
-
-    private func startFailure(_ what: String, _ failure: JSONRPCFailure) -> TurnStop {
+    func startFailure(_ what: String, _ failure: JSONRPCFailure) -> TurnStop {
         if log.isInterrupted { return .cancelled(clean: false) }
         switch failure {
         case .answered(let error):

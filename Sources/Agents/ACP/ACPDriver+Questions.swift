@@ -32,9 +32,4 @@ extension ACPDriver {
         await log.turn?.reporter.withdrawQuestion()
         await showQuestion()
     }
-
-    private func showQuestion() async {
-        guard let turn = log.turn, let request = questions.current(at: log.now, timeout: turn.inputTimeout) else { return }
-        await turn.reporter.ask(request)
-    }
 }

@@ -5,7 +5,7 @@ import SessionModel
 ///
 /// One process and one conversation at a time; both stay open between turns. The meaning of what the agent sends is
 /// ``ACPTranslation``'s, this actor carries it out.
-actor ACPDriver: AgentDriver {
+actor ACPDriver: AskingDriver, JSONRPCDriver {
     let description: AgentDescription
     let host: any ProcessHost
     let environment: AgentEnvironment
@@ -60,14 +60,6 @@ actor ACPDriver: AgentDriver {
 
     // MARK: The contract
 
-    func run(_ prompt: AgentPrompt, reporting reporter: any TurnReporter) async -> TurnOutcome {
-        await withTaskCancellationHandler {
-            await perform(prompt, reporter)
-        } onCancel: {
-            Task { await self.giveUpTurn() }
-        }
-    }
-
     func interrupt() async {
         guard log.interrupt() else { return }
         let open = questions.takeAll()
@@ -93,14 +85,13 @@ actor ACPDriver: AgentDriver {
             conversation: agent?.conversation?.id)
     }
 
-    private func giveUpTurn() async {
-        _ = log.interrupt()
-        await agent?.connection.abandon("the turn was given up")
-    }
+    var running: Int? { agent?.generation }
+
+    var connection: JSONRPCConnection? { agent?.connection }
 
     // MARK: A turn
 
-    private func perform(_ prompt: AgentPrompt, _ reporter: any TurnReporter) async -> TurnOutcome {
+    func perform(_ prompt: AgentPrompt, _ reporter: any TurnReporter) async -> TurnOutcome {
         turn = PromptTurn()
         questions = QuestionQueue()
         await log.begin(prompt, reporter)
@@ -164,14 +155,8 @@ actor ACPDriver: AgentDriver {
         turn.translation.assembly.latestMessage.map { "; it said: \($0.prefix(bytes: 1024))" } ?? ""
     }
 
-    /// The outcome when the process ended or was given up while a turn needed it.
-    private func endedEarly(_ closing: ConnectionClosing?) -> TurnStop {
-        log.isInterrupted ? .cancelled(clean: false) : .endedEarly(closing, lastWords: log.lastWords)
-    }
-
     private func finish(_ stop: TurnStop) async -> TurnOutcome {
-        if questions.isOpen { await log.turn?.reporter.withdrawQuestion() }
-        questions = QuestionQueue()
+        await dropQuestions()
         let events = turn.translation.finish(at: log.now)
         var results = turn.translation.assembly.results
         if turn.prompted {
@@ -231,38 +216,10 @@ actor ACPDriver: AgentDriver {
         }
     }
 
-    func printed(_ bytes: [UInt8], to stream: AgentOutput.Stream, generation: Int) async {
-        guard agent?.generation == generation else { return }
-        await log.printed(bytes, to: stream)
-    }
-
-    func discarded(lineOf bytes: Int, generation: Int) async {
-        guard agent?.generation == generation else { return }
-        await log.discarded(lineOf: bytes)
-    }
-
     func closed(_ closing: ConnectionClosing, generation: Int) async {
         guard agent?.generation == generation else { return }
         agent = nil
         // What it did comes before its end.
         await log.closed(closing, after: log.turn == nil ? [] : turn.translation.finish(at: log.now))
     }
-}
-
-/// The driver as one process's connection knows it.
-struct ACPPeer: JSONRPCPeer {
-    let driver: ACPDriver
-    let generation: Int
-
-    func notified(_ method: String, _ params: JSONValue) async {
-        await driver.notified(method, params, generation: generation)
-    }
-    func requested(_ id: JSONValue, _ method: String, _ params: JSONValue) async {
-        await driver.requested(id, method, params, generation: generation)
-    }
-    func printed(_ bytes: [UInt8], to stream: AgentOutput.Stream) async {
-        await driver.printed(bytes, to: stream, generation: generation)
-    }
-    func discarded(lineOf bytes: Int) async { await driver.discarded(lineOf: bytes, generation: generation) }
-    func closed(_ closing: ConnectionClosing) async { await driver.closed(closing, generation: generation) }
 }

@@ -62,7 +62,7 @@ extension ClaudeCodeDriver {
         agent = RunningAgent(
             generation: generation, pid: process.pid, connection: connection, conversation: conversation.id, choice: choice,
             recorded: isResumed, cost: isResumed ? nil : 0)
-        await connection.start(ClaudeCodePeer(driver: self, generation: generation))
+        await connection.start(LineDriverPeer(driver: self, generation: generation))
         if log.isInterrupted { throw .cancelled(clean: false) }
 
         let arrival = await withDeadline("it did not answer") {

@@ -84,18 +84,6 @@ extension ClaudeCodeDriver {
         allow(answered)
     }
 
-    /// The agent takes a question back.
-    func withdrawQuestion(_ id: String?) async {
-        guard let id, let wasShown = questions.withdraw(where: { $0.requestID == id }), wasShown else { return }
-        await log.turn?.reporter.withdrawQuestion()
-        await showQuestion()
-    }
-
-    private func showQuestion() async {
-        guard let turn = log.turn, let request = questions.current(at: log.now, timeout: turn.inputTimeout) else { return }
-        await turn.reporter.ask(request)
-    }
-
     /// The suggested rules, for this session only: the agent would write others into the user's files.
     private static func rules(_ suggestions: JSONValue?) -> [JSONValue] {
         (suggestions?.array ?? []).compactMap { suggestion in

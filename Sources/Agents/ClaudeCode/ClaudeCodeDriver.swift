@@ -6,7 +6,7 @@ import SessionModel
 ///
 /// One process and one conversation at a time; both stay open between turns. The meaning of what the agent sends is
 /// ``ClaudeCodeTranslation``'s and ``ClaudeCodeResult``'s, this actor carries it out.
-actor ClaudeCodeDriver: AgentDriver {
+actor ClaudeCodeDriver: AskingDriver, LineDriver {
     let command: ClaudeCodeCommand
     let host: any ProcessHost
     let environment: AgentEnvironment
@@ -88,14 +88,6 @@ actor ClaudeCodeDriver: AgentDriver {
 
     // MARK: The contract
 
-    func run(_ prompt: AgentPrompt, reporting reporter: any TurnReporter) async -> TurnOutcome {
-        await withTaskCancellationHandler {
-            await perform(prompt, reporter)
-        } onCancel: {
-            Task { await self.giveUpTurn() }
-        }
-    }
-
     func interrupt() async {
         guard log.interrupt() else { return }
         // It takes its open questions back by itself.
@@ -122,14 +114,13 @@ actor ClaudeCodeDriver: AgentDriver {
             conversation: agent?.conversation)
     }
 
-    private func giveUpTurn() async {
-        _ = log.interrupt()
-        await agent?.connection.abandon("the turn was given up")
-    }
+    var running: Int? { agent?.generation }
+
+    func abandon(_ reason: String) async { await agent?.connection.abandon(reason) }
 
     // MARK: A turn
 
-    private func perform(_ prompt: AgentPrompt, _ reporter: any TurnReporter) async -> TurnOutcome {
+    func perform(_ prompt: AgentPrompt, _ reporter: any TurnReporter) async -> TurnOutcome {
         turn = PromptTurn()
         turn.translation = ClaudeCodeTranslation(directory: prompt.directory)
         questions = QuestionQueue()
@@ -171,14 +162,8 @@ actor ClaudeCodeDriver: AgentDriver {
         return result.stop(interrupted: log.isInterrupted)
     }
 
-    /// The outcome when the process ended or was given up while a turn needed it.
-    private func endedEarly(_ closing: ConnectionClosing?) -> TurnStop {
-        log.isInterrupted ? .cancelled(clean: false) : .endedEarly(closing, lastWords: log.lastWords)
-    }
-
     private func finish(_ stop: TurnStop) async -> TurnOutcome {
-        if questions.isOpen { await log.turn?.reporter.withdrawQuestion() }
-        questions = QuestionQueue()
+        await dropQuestions()
         let events = turn.translation.finish(at: log.now)
         var results = turn.translation.assembly.results
         if turn.prompt == nil { results.toolCalls = nil }
@@ -238,7 +223,7 @@ actor ClaudeCodeDriver: AgentDriver {
         guard agent?.generation == generation else { return true }
         switch type {
         case "control_request": await requested(frame)
-        case "control_cancel_request": await withdrawQuestion(frame["request_id"]?.string)
+        case "control_cancel_request": await withdrawQuestions { .string($0.requestID) == frame["request_id"] }
         case "control_response": if case .ready = waiting?.awaited, agent?.busy == false { arrived(.frame(frame)) }
         case "command_lifecycle":
             agent?.tracksPrompts = true
@@ -285,16 +270,6 @@ actor ClaudeCodeDriver: AgentDriver {
         for case .event(let event) in outputs { await log.record(event) }
     }
 
-    func printed(_ bytes: [UInt8], to stream: AgentOutput.Stream, generation: Int) async {
-        guard agent?.generation == generation else { return }
-        await log.printed(bytes, to: stream)
-    }
-
-    func discarded(lineOf bytes: Int, generation: Int) async {
-        guard agent?.generation == generation else { return }
-        await log.discarded(lineOf: bytes)
-    }
-
     func closed(_ closing: ConnectionClosing, generation: Int) async {
         guard let ended = agent, ended.generation == generation else { return }
         agent = nil
@@ -307,17 +282,4 @@ actor ClaudeCodeDriver: AgentDriver {
     var lastRefusal: ClaudeCodeResult?
 
     static func newID() -> String { UUID().uuidString.lowercased() }
-}
-
-/// The driver as one process's connection knows it.
-struct ClaudeCodePeer: LinePeer {
-    let driver: ClaudeCodeDriver
-    let generation: Int
-
-    func received(_ frame: JSONValue) async -> Bool { await driver.received(frame, generation: generation) }
-    func printed(_ bytes: [UInt8], to stream: AgentOutput.Stream) async {
-        await driver.printed(bytes, to: stream, generation: generation)
-    }
-    func discarded(lineOf bytes: Int) async { await driver.discarded(lineOf: bytes, generation: generation) }
-    func closed(_ closing: ConnectionClosing) async { await driver.closed(closing, generation: generation) }
 }

@@ -82,16 +82,4 @@ extension CodexDriver {
         await agent?.connection.respond(to: approval.rpcID, .success(approval.answer(answer.option)))
         await showQuestion()
     }
-
-    /// Codex has taken a question back (`serverRequest/resolved`), or was just answered.
-    func withdrawQuestion(_ rpcID: JSONValue) async {
-        guard questions.withdraw(where: { $0.rpcID == rpcID }) == true else { return }
-        await log.turn?.reporter.withdrawQuestion()
-        await showQuestion()
-    }
-
-    private func showQuestion() async {
-        guard let turn = log.turn, let request = questions.current(at: log.now, timeout: turn.inputTimeout) else { return }
-        await turn.reporter.ask(request)
-    }
 }

@@ -11,22 +11,13 @@ extension CodexDriver {
         if agent?.thread == nil || agent?.thread?.id != (prompt.conversation ?? agent?.thread?.id) {
             let isNew = agent == nil
             let key = isNew ? try await start(in: prompt.directory) : nil
-            let started = generation
-            let timer = Task {
-                try? await Task.sleep(for: limit.duration)
-                if !Task.isCancelled { await giveUp(started, "it did not answer within \(limit)") }
-            }
+            let timer = giveUpStarting(after: limit)
             defer { timer.cancel() }
             if isNew { try await initialize(key) }
             lost = try await openThread(prompt)
         }
         if let thread = agent?.thread, !thread.recorded { try await keep(.conversationStarted(Conversation(id: thread.id))) }
         return lost
-    }
-
-    private func giveUp(_ generation: Int, _ reason: String) async {
-        guard let agent, agent.generation == generation else { return }
-        await agent.connection.abandon(reason)
     }
 
     // MARK: The process
@@ -51,7 +42,7 @@ extension CodexDriver {
         }
         generation += 1
         let connection = JSONRPCConnection(
-            process: process, peer: CodexPeer(driver: self, generation: generation), frames: log.frames)
+            process: process, peer: JSONRPCDriverPeer(driver: self, generation: generation), frames: log.frames)
         agent = RunningAgent(generation: generation, pid: process.pid, connection: connection)
         await connection.start()
         if log.isInterrupted { throw .cancelled(clean: false) }
@@ -139,17 +130,7 @@ extension CodexDriver {
         return .object(params)
     }
 
-    /// A request on the way to the first prompt, whose failure ends the turn.
-    private func request(_ method: String, _ params: JSONValue) async throws(TurnStop) -> JSONValue {
-        guard let connection = agent?.connection else { throw startFailure(method, .closed(.broken("it has ended"))) }
-        do throws(JSONRPCFailure) {
-            return try await connection.request(method, params)
-        } catch {
-            throw startFailure(method, error)
-        }
-    }
-
-    private func startFailure(_ method: String, _ failure: JSONRPCFailure) -> TurnStop {
+    func startFailure(_ method: String, _ failure: JSONRPCFailure) -> TurnStop {
         if log.isInterrupted { return .cancelled(clean: false) }
         switch failure {
         case .answered(let error):

@@ -5,7 +5,7 @@ import SessionModel
 ///
 /// A `turn/start` that comes while a turn runs is folded into that one. So none is sent before the `turn/completed` of the one before,
 /// and the id that answers it must be a new one.
-actor CodexDriver: AgentDriver {
+actor CodexDriver: AskingDriver, JSONRPCDriver {
     let description: AgentDescription
     let host: any ProcessHost
     let environment: AgentEnvironment
@@ -68,14 +68,6 @@ actor CodexDriver: AgentDriver {
 
     // MARK: The contract
 
-    func run(_ prompt: AgentPrompt, reporting reporter: any TurnReporter) async -> TurnOutcome {
-        await withTaskCancellationHandler {
-            await perform(prompt, reporter)
-        } onCancel: {
-            Task { await self.giveUpTurn() }
-        }
-    }
-
     func interrupt() async {
         guard log.interrupt() else { return }
         // Codex withdraws the open ones itself.
@@ -100,10 +92,9 @@ actor CodexDriver: AgentDriver {
             conversation: agent?.thread?.id)
     }
 
-    private func giveUpTurn() async {
-        _ = log.interrupt()
-        await agent?.connection.abandon("the turn was given up")
-    }
+    var running: Int? { agent?.generation }
+
+    var connection: JSONRPCConnection? { agent?.connection }
 
     /// Before `turn/started` Codex knows of no turn to interrupt, and would go on with it.
     private func sendInterrupt() async {
@@ -121,7 +112,7 @@ actor CodexDriver: AgentDriver {
 
     // MARK: A turn
 
-    private func perform(_ prompt: AgentPrompt, _ reporter: any TurnReporter) async -> TurnOutcome {
+    func perform(_ prompt: AgentPrompt, _ reporter: any TurnReporter) async -> TurnOutcome {
         turn = PromptTurn()
         questions = QuestionQueue()
         await log.begin(prompt, reporter)
@@ -168,11 +159,6 @@ actor CodexDriver: AgentDriver {
             clean: false)
     }
 
-    /// The outcome when the process ended or was given up while a turn needed it.
-    private func endedEarly(_ closing: ConnectionClosing?) -> TurnStop {
-        log.isInterrupted ? .cancelled(clean: false) : .endedEarly(closing, lastWords: log.lastWords)
-    }
-
     private func end(_ stop: TurnStop) {
         guard turn.end == nil else { return }
         turn.end = stop
@@ -181,8 +167,7 @@ actor CodexDriver: AgentDriver {
     }
 
     private func finish(_ stop: TurnStop) async -> TurnOutcome {
-        if questions.isOpen { await log.turn?.reporter.withdrawQuestion() }
-        questions = QuestionQueue()
+        await dropQuestions()
         let events = turn.translation.finish(at: log.now)
         var results = turn.translation.assembly.results
         if !turn.prompted { results.toolCalls = nil }
@@ -217,7 +202,7 @@ actor CodexDriver: AgentDriver {
                 turn.started = true
             }
         case "thread/tokenUsage/updated": self.agent?.thread?.tokens = CodexTokens(params["tokenUsage"]?["total"])
-        case "serverRequest/resolved": await withdrawQuestion(params["requestId"] ?? .null)
+        case "serverRequest/resolved": await withdrawQuestions { $0.rpcID == params["requestId"] }
         default: break
         }
         guard turn.prompted, turn.end == nil, let id, turn.id == id else {
@@ -259,16 +244,6 @@ actor CodexDriver: AgentDriver {
         }
     }
 
-    func printed(_ bytes: [UInt8], to stream: AgentOutput.Stream, generation: Int) async {
-        guard agent?.generation == generation else { return }
-        await log.printed(bytes, to: stream)
-    }
-
-    func discarded(lineOf bytes: Int, generation: Int) async {
-        guard agent?.generation == generation else { return }
-        await log.discarded(lineOf: bytes)
-    }
-
     func closed(_ closing: ConnectionClosing, generation: Int) async {
         guard agent?.generation == generation else { return }
         agent = nil
@@ -276,22 +251,4 @@ actor CodexDriver: AgentDriver {
         await log.closed(closing, after: log.turn == nil ? [] : turn.translation.finish(at: log.now))
         if turn.prompted { end(endedEarly(closing)) }
     }
-}
-
-/// The driver as one process's connection knows it.
-struct CodexPeer: JSONRPCPeer {
-    let driver: CodexDriver
-    let generation: Int
-
-    func notified(_ method: String, _ params: JSONValue) async {
-        await driver.notified(method, params, generation: generation)
-    }
-    func requested(_ id: JSONValue, _ method: String, _ params: JSONValue) async {
-        await driver.requested(id, method, params, generation: generation)
-    }
-    func printed(_ bytes: [UInt8], to stream: AgentOutput.Stream) async {
-        await driver.printed(bytes, to: stream, generation: generation)
-    }
-    func discarded(lineOf bytes: Int) async { await driver.discarded(lineOf: bytes, generation: generation) }
-    func closed(_ closing: ConnectionClosing) async { await driver.closed(closing, generation: generation) }
 }

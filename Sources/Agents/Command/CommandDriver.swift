@@ -7,7 +7,7 @@ import SessionModel
 ///
 /// What its process leaves running is ended with the turn. What it prints is ``CommandReading``'s to understand, this actor carries
 /// it out.
-actor CommandDriver: AgentDriver {
+actor CommandDriver: LineDriver {
     private let description: AgentDescription
     private let invocation: Invocation
     private let host: any ProcessHost
@@ -15,7 +15,7 @@ actor CommandDriver: AgentDriver {
     private let kelos: KelosContract?
     private let digest: @Sendable () async -> String
 
-    private let log = TurnLog()
+    let log = TurnLog()
     private var program: Program?
     private var generation = 0
     private var reading = CommandReading(Invocation(), directory: "/", before: nil)
@@ -57,14 +57,6 @@ actor CommandDriver: AgentDriver {
 
     // MARK: The contract
 
-    func run(_ prompt: AgentPrompt, reporting reporter: any TurnReporter) async -> TurnOutcome {
-        await withTaskCancellationHandler {
-            await perform(prompt, reporter)
-        } onCancel: {
-            Task { await self.giveUpTurn() }
-        }
-    }
-
     func interrupt() async {
         guard log.interrupt() else { return }
         await program?.connection.signal(SIGTERM)
@@ -84,14 +76,13 @@ actor CommandDriver: AgentDriver {
 
     private var name: String { description.arguments[0].split(separator: "/").last.map(String.init) ?? description.arguments[0] }
 
-    private func giveUpTurn() async {
-        _ = log.interrupt()
-        await program?.connection.abandon("the turn was given up")
-    }
+    var running: Int? { program?.generation }
+
+    func abandon(_ reason: String) async { await program?.connection.abandon(reason) }
 
     // MARK: A turn
 
-    private func perform(_ prompt: AgentPrompt, _ reporter: any TurnReporter) async -> TurnOutcome {
+    func perform(_ prompt: AgentPrompt, _ reporter: any TurnReporter) async -> TurnOutcome {
         await log.begin(prompt, reporter)
         begin(prompt, of: prompt.conversation)
         var stop: TurnStop
@@ -181,7 +172,7 @@ actor CommandDriver: AgentDriver {
         generation += 1
         let connection = LineConnection(process, frames: log.frames, runsToItsEnd: true)
         program = Program(generation: generation, connection: connection, purpose: purpose)
-        await connection.start(CommandPeer(driver: self, generation: generation))
+        await connection.start(LineDriverPeer(driver: self, generation: generation))
         if let input = command.input { connection.send(Array(input.utf8)) }
         connection.endInput()
         if log.isInterrupted { await connection.signal(SIGTERM) }
@@ -246,11 +237,6 @@ actor CommandDriver: AgentDriver {
         let (outputs, rest) = reading.printed(bytes)
         await log.report(outputs)
         if !rest.isEmpty { await log.printed(rest, to: .stdout) }
-    }
-
-    func discarded(lineOf bytes: Int, generation: Int) async {
-        guard program?.generation == generation else { return }
-        await log.discarded(lineOf: bytes)
     }
 
     func closed(_ closing: ConnectionClosing, generation: Int) async {
