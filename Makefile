@@ -38,6 +38,7 @@ mutants: deps ## breaks every rule of the machines: the simulation must notice e
 
 bench: deps ## the figures of the README, each as a ratio
 	benchmarks/run.sh
+	benchmarks/sessions.sh
 
 images: deps ## container images, as archives in build/images
 	images/build.sh

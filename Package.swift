@@ -121,9 +121,9 @@ let package = Package(
             "GitGateway",
             ["SessionModel", "HTTPServing", "Curl", crypto, hummingbird, httpTypes, nio, nioLocks, logging]),
         library("Kubernetes", ["SessionModel", "Curl", "Processes", yams, nioLocks, logging]),
-        library(
-            "Supervisor",
-            [
+        .target(
+            name: "Supervisor",
+            dependencies: [
                 "SessionModel", "Journal", "HTTPServing", "TranscriptServing", "Curl", "GitGateway", "GitHub", "Kubernetes",
                 "Processes",
                 arguments,
@@ -131,7 +131,9 @@ let package = Package(
                 hummingbird, httpTypes,
                 nio,
                 nioLocks, logging, lifecycle, asn1, x509,
-            ]),
+            ],
+            // holdfast-bench-sessions measures its parts as they are released.
+            swiftSettings: settings + [.unsafeFlags(["-enable-testing"], .when(configuration: .release))]),
         library("Holdfast", ["SessionModel", "Rendering", "Curl", arguments, nioLocks, yams]),
 
         // An honest demonstration agent, for `make run` and the tests.
@@ -142,6 +144,8 @@ let package = Package(
         executable("holdfast-demo-agent", ["DemoAgent"]),
         executable("holdfast", ["Holdfast"]),
         executable("holdfast-bench", ["Journal", "Processes", "SessionModel"]),
+        // Reaches into the supervisor as its tests do.
+        executable("holdfast-bench-sessions", ["Supervisor", "SessionModel", "Curl", "Processes", nioLocks, logging]),
 
         // Tests, one target per source target, and their doubles in Tests/Support.
         .target(
@@ -180,7 +184,7 @@ let package = Package(
             [
                 "Supervisor", "GitHub", "SessionModel", "Curl", "HTTPServing", "Processes", "Kubernetes", "KubernetesDouble",
                 "TLSServer",
-                hummingbird, httpTypes, nioLocks, logging, asn1, x509,
+                hummingbird, httpTypes, nioLocks, logging, asn1, x509, grdb,
             ]),
         tests("Holdfast", ["Holdfast", "Rendering", "SessionModel", "Curl", arguments, nioLocks]),
         tests("DemoAgent", ["DemoAgent", "SessionModel"]),

@@ -59,11 +59,15 @@ for number in $(seq 1 "$count"); do
     echo "“$name” does not compile" >&2
     exit 1
   fi
-  if simulate; then
+  simulate
+  status=$?
+  if [ "$status" -eq 0 ]; then
     missed="$missed\n  $name"
     printf 'MISSED  %s\n' "$name"
   else
     caught=$((caught + 1))
+    # A mutation may also keep a run from ever ending.
+    [ "$status" -ne 124 ] || echo "a run does not end" >"$tree/run.log"
     printf 'caught  %-80s %s\n' "$name" "$(head -1 "$tree/run.log" | cut -c1-100)"
   fi
   cp "$tree/unbroken/SessionModel/$file" "$tree/Sources/SessionModel/$file"

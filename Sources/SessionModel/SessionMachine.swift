@@ -22,6 +22,8 @@ public struct SessionMachine: Sendable, Hashable {
     public private(set) var since: Timestamp
     /// Why it is in this phase, as a sentence.
     public private(set) var message: String?
+    /// The same, as one of a few; nil where nothing but work to do is the reason.
+    public private(set) var cause: PhaseCause?
     /// When the present incarnation became ready.
     public private(set) var startedAt: Timestamp?
     /// What the living sidecar last said.
@@ -97,6 +99,22 @@ public struct SessionMachine: Sendable, Hashable {
         case .pending, .suspended, .ended, .failed: runtime = .none
         }
     }
+}
+
+/// Why a session has entered a phase, for counting.
+public enum PhaseCause: String, Sendable, Hashable, CaseIterable {
+    case idle = "Idle"
+    case user = "User"
+    case ttl = "TTL"
+    case suspendedTTL = "SuspendedTTL"
+    /// The one Task of a commit scope has ended.
+    case taskEnded = "TaskEnded"
+    case scopeClosed = "ScopeClosed"
+    /// Its process ended by itself, or could not be started.
+    case crash = "Crash"
+    /// It has drained although nobody here has asked it to.
+    case sidecar = "Sidecar"
+    case nothingToDo = "NothingToDo"
 }
 
 // MARK: - Inputs and effects
@@ -300,33 +318,34 @@ extension SessionMachine {
         if wasDraining {
             crashes = 0
             if endsAfterDrain(at: now) {
-                enter(.ended, endMessage(at: now), at: now)
+                enter(.ended, endReason(at: now), at: now)
             } else {
-                enter(.suspended, wishes.suspend ? "suspended by a user" : idleReason, at: now)
+                enter(.suspended, wishes.suspend ? Self.suspended : idleReason, at: now)
             }
             return
         }
         guard crashed else {
             retryAt = phase == .starting ? now + Self.startPause : now
-            enter(.starting, why, at: now)
+            enter(.starting, (.crash, why), at: now)
             return
         }
         crashes += 1
         if crashes >= Self.maxCrashes {
             // Whoever performs the effects ends the open Tasks together with this; only new ones revive the session.
             openTasks = 0
-            enter(.failed, "\(crashes) crashes in a row; the last: \(why)", at: now)
+            enter(.failed, (.crash, "\(crashes) crashes in a row; the last: \(why)"), at: now)
         } else {
             let pause = TimeSpan.seconds(min(60, 1 << Int64(crashes - 1)))
             retryAt = now + pause
-            enter(.starting, "restarts \(pause) after crash \(crashes): \(why)", at: now)
+            enter(.starting, (.crash, "restarts \(pause) after crash \(crashes): \(why)"), at: now)
         }
     }
 
-    private mutating func enter(_ phase: SessionPhase, _ message: String?, at now: Timestamp) {
+    private mutating func enter(_ phase: SessionPhase, _ why: (cause: PhaseCause, message: String)?, at now: Timestamp) {
         if phase != self.phase { since = now }
         self.phase = phase
-        self.message = message
+        message = why?.message
+        cause = why?.cause
     }
 }
 
@@ -346,13 +365,13 @@ extension SessionMachine {
     /// No process is alive.
     private mutating func rest(at now: Timestamp) {
         if mustEnd(at: now) {
-            enter(.ended, endMessage(at: now), at: now)
+            enter(.ended, endReason(at: now), at: now)
         } else if wantsToRun {
             retryAt = now
             if phase == .failed { crashes = 0 }
             enter(.starting, nil, at: now)
         } else if phase == .pending, wishes.suspend || openTasks == 0 {
-            enter(.suspended, wishes.suspend ? "suspended by a user" : "nothing to do", at: now)
+            enter(.suspended, wishes.suspend ? Self.suspended : (.nothingToDo, "nothing to do"), at: now)
         }
     }
 
@@ -363,10 +382,10 @@ extension SessionMachine {
         case .none:
             if mustEnd(at: now) {
                 retryAt = nil
-                enter(.ended, endMessage(at: now), at: now)
+                enter(.ended, endReason(at: now), at: now)
             } else if wishes.suspend, !isWoken {
                 retryAt = nil
-                enter(.suspended, "suspended by a user", at: now)
+                enter(.suspended, Self.suspended, at: now)
             } else if retryAt ?? now <= now {
                 retryAt = nil
                 epoch += 1
@@ -390,7 +409,7 @@ extension SessionMachine {
         guard runtime == .alive else { return checkIfDue(at: now, &effects) }
         if stopAgainAt != nil { return stopIfDue(at: now, &effects) }
         if let activity, activity.draining || activity.drained {
-            enter(.draining, "the sidecar is draining", at: now)
+            enter(.draining, (.sidecar, "the sidecar is draining"), at: now)
         } else if let unreachableBy, unreachableBy <= now {
             message = "did not answer for \(lifetime.startTimeout): stopped, to start again"
             stop(at: now, &effects)
@@ -400,7 +419,7 @@ extension SessionMachine {
             enter(.draining, drainReason(at: now), at: now)
         } else if let due = drainDue, due <= now {
             drainAgainAt = now + Self.askAgainAfter
-            effects.append(.conditionalDrain(epoch: epoch, ifIdleFor: idleLimit, reason: idleReason))
+            effects.append(.conditionalDrain(epoch: epoch, ifIdleFor: idleLimit, reason: idleReason.message))
         }
     }
 
@@ -415,7 +434,7 @@ extension SessionMachine {
                 .forcedDrain(
                     epoch: epoch, deadline: max(.zero, (since + lifetime.drainTimeout) - now),
                     // Why it began, whatever has been wished for since.
-                    reason: message ?? drainReason(at: now)))
+                    reason: message ?? drainReason(at: now).message))
         }
     }
 
@@ -480,25 +499,32 @@ extension SessionMachine {
     private var reaskDrainAt: Timestamp? { activity?.draining == true ? nil : drainAgainAt }
     private var unreachableBy: Timestamp? { unreachableSince.map { $0 + lifetime.startTimeout } }
 
-    private func drainReason(at now: Timestamp) -> String {
-        if wishes.end { return "ended by a user" }
-        if ttlEnd <= now { return "older than its ttl of \(lifetime.ttl)" }
-        if wishes.suspend { return "suspended by a user" }
+    private typealias Reason = (cause: PhaseCause, message: String)
+
+    private static let suspended: Reason = (.user, "suspended by a user")
+    private static let ended: Reason = (.user, "ended by a user")
+
+    private func drainReason(at now: Timestamp) -> Reason {
+        if wishes.end { return Self.ended }
+        if ttlEnd <= now { return (.ttl, "older than its ttl of \(lifetime.ttl)") }
+        if wishes.suspend { return Self.suspended }
         return idleReason
     }
 
-    private func endMessage(at now: Timestamp) -> String {
-        if wishes.end { return "ended by a user" }
-        if ttlEnd <= now { return "ended: older than its ttl of \(lifetime.ttl)" }
+    private func endReason(at now: Timestamp) -> Reason {
+        if wishes.end { return Self.ended }
+        if ttlEnd <= now { return (.ttl, "ended: older than its ttl of \(lifetime.ttl)") }
         if isForgotten(at: now) {
-            return "ended: \(phase.rawValue.lowercased()) for its suspendedTTL of \(lifetime.suspendedTTL)"
+            return (
+                .suspendedTTL, "ended: \(phase.rawValue.lowercased()) for its suspendedTTL of \(lifetime.suspendedTTL)"
+            )
         }
-        return isDone ? idleReason : "ended after being idle for \(lifetime.idleTimeout)"
+        return isDone ? idleReason : (.idle, "ended after being idle for \(lifetime.idleTimeout)")
     }
 
-    private var idleReason: String {
-        guard isDone else { return "idle for \(lifetime.idleTimeout)" }
-        return scope == .commit ? "its Task has ended" : "its \(scope.noun) is closed"
+    private var idleReason: Reason {
+        guard isDone else { return (.idle, "idle for \(lifetime.idleTimeout)") }
+        return scope == .commit ? (.taskEnded, "its Task has ended") : (.scopeClosed, "its \(scope.noun) is closed")
     }
 
     private func earliest(_ moments: Timestamp?...) -> Timestamp? { moments.compactMap(\.self).min() }

@@ -117,5 +117,26 @@ extension EndToEndTests {
                 #expect(!FileManager.default.fileExists(atPath: home.state(of: name)))
             }
         }
+
+        @Test(.timeLimit(.minutes(3))) func commitsThatWereNotPushedAreReportedBeforeAnythingIsDeleted() async throws {
+            try await SupervisorHome.run { home in
+                try await home.start()
+                let commit = "git -c user.name=a -c user.email=a@localhost commit -q --allow-empty -m work"
+                let spec = TaskSpec(
+                    prompt: "run: git checkout -q -b fix && \(commit) && \(commit)",
+                    scope: ScopeSpec(kind: .issue, repository: "acme/widgets", number: 7), workspace: workspace)
+                let task = try await home.end(of: try await home.create(spec, key: "work").metadata.name)
+                #expect(task.status.phase == .succeeded, "\(task.status)")
+                let name = try #require(task.status.session).name
+                _ = try await home.session(name) { $0.status.workspace?.unpushed == 2 }
+                _ = try await home.json(SessionResource.self, "DELETE", "/v1/sessions/\(name)")
+                let ended = try await home.session(name) { $0.status.phase == .ended }
+                let left = ended.status.conditions.first { $0.type == "WorkLeft" }
+                #expect(left?.message == "2 unpushed commits on branch fix", "\(ended.status.conditions)")
+                // Its transcript and its files are still there.
+                #expect(try await !home.transcript(name).isEmpty)
+                #expect(FileManager.default.fileExists(atPath: home.state(of: name)))
+            }
+        }
     }
 }

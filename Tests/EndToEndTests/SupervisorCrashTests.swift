@@ -147,5 +147,44 @@ extension EndToEndTests {
                 #expect(home.processes.allSatisfy { !$0.command.contains("sleep 600") })
             }
         }
+
+        /// Six crashes in a row take half a minute, because each is waited for longer than the one before.
+        @Test(.timeLimit(.minutes(5))) func aSidecarThatCrashesAgainAndAgainFailsItsSessionWithItsLastWordsAndCanBeRevived()
+            async throws
+        {
+            try await SupervisorHome.run { home in
+                try await home.start()
+                let first = try await home.create(task("first", in: home), key: "first")
+                #expect(try await home.end(of: first.metadata.name).status.phase == .succeeded)
+                let name = try #require(first.status.session).name
+                _ = try await home.json(SessionResource.self, "POST", "/v1/sessions/\(name)/suspend")
+                _ = try await home.session(name) { $0.status.phase == .suspended }
+                // Its transcript cannot be opened.
+                let (transcript, aside) = (home.state(of: name) + "/transcript", home.state(of: name) + "/aside")
+                try FileManager.default.moveItem(atPath: transcript, toPath: aside)
+                try Data().write(to: URL(filePath: transcript))
+
+                let started = ContinuousClock.now
+                let second = try await home.create(task("second", in: home), key: "second")
+                let waiting = try await home.task(second.metadata.name) { $0.status.message?.contains("after crash 2") == true }
+                #expect(waiting.status.phase == .pending)
+                let failed = try await home.session(name, within: .seconds(120)) { $0.status.phase == .failed }
+                #expect(ContinuousClock.now - started > .seconds(1 + 2 + 4 + 8 + 16), "it did not wait between its starts")
+                let message = failed.status.message ?? ""
+                #expect(message.hasPrefix("6 crashes in a row") && message.contains("the end of its log"), "\(message)")
+                #expect(message.contains(transcript), "its last words do not say what is wrong: \(message)")
+                #expect(failed.status.epoch == 7)
+                let refused = try await home.end(of: second.metadata.name)
+                #expect(refused.status.phase == .failed && refused.status.reason == .sessionFailed, "\(refused.status)")
+                #expect(home.sidecars.isEmpty && home.processes.isEmpty)
+
+                // Mended, the next Task revives it.
+                try FileManager.default.removeItem(atPath: transcript)
+                try FileManager.default.moveItem(atPath: aside, toPath: transcript)
+                let third = try await home.create(task("third", in: home), key: "third")
+                #expect(try await home.end(of: third.metadata.name).status.phase == .succeeded)
+                #expect(done(in: home) == ["first", "third"])
+            }
+        }
     }
 }

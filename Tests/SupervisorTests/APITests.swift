@@ -42,8 +42,14 @@ import Testing
         #expect(String(decoding: transcript.body, as: UTF8.self).contains("journal"))
         #expect(try await server.send("POST", "/v1/sessions/\(name)/suspend").status == 202)
         #expect(try await server.send("DELETE", "/v1/sessions/\(name)").status == 202)
-        let metrics = try await server.send("GET", "/metrics")
-        #expect(String(decoding: metrics.body, as: UTF8.self).contains("holdfast_tasks{phase=\"Succeeded\"} 1"))
+        let metrics = String(decoding: try await server.send("GET", "/metrics").body, as: UTF8.self)
+        for line in [
+            "holdfast_tasks{phase=\"Succeeded\"} 1", "holdfast_tasks_waiting{session=\"Suspended\"} 0",
+            "holdfast_session_transitions_total{phase=\"Ready\",cause=\"\"} 1", "holdfast_drains_refused_total 0",
+            "holdfast_deadline_lateness_seconds_bucket{le=\"+Inf\"} ",
+        ] {
+            #expect(metrics.contains("\n\(line)"), "\(line) is not in:\n\(metrics)")
+        }
         try await server.end()
     }
 

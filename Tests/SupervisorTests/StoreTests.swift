@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import SessionModel
 import Testing
 
@@ -76,7 +77,34 @@ import Testing
         #expect(sessions.map(\.spec.key.description) == ["pr:github.com/acme/widgets#12"])
         let open = try await store.read { try $0.openTasks(session: sessions[0].metadata.name) }
         #expect(open.count == 20)
+        let waiting = try await store.read { try $0.waitingTasks() }
+        #expect(waiting.map(\.phase) == ["Pending"] && waiting.map(\.count) == [20])
         #expect(open.map { Int($0.metadata.resourceVersion) ?? 0 } == open.map { Int($0.metadata.resourceVersion) ?? 0 }.sorted())
+    }
+
+    /// Until the second migration nothing was written down of when a resource is to be deleted.
+    @Test func whatEndedLongAgoIsGivenATimeToBeDeleted() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/store.db"
+        let store = try SQLiteStore(path: path)
+        let task = try await store.create(TaskSpec(prompt: "one"))
+        let name = try #require(task.status.session).name
+        try await store.write { store in
+            guard var session = try store.session(named: name) else { return }
+            session.status.phase = .ended
+            try store.update(session)
+        }
+        let expiry = try #require(try await store.read { try $0.nextExpiry })
+        try store.close()
+        let old = try DatabaseQueue(path: path)
+        try await old.write { database in
+            try database.execute(sql: "UPDATE resource SET expires = NULL")
+            try database.execute(sql: "DELETE FROM grdb_migrations WHERE identifier = '4'")
+        }
+        try old.close()
+        let reopened = try SQLiteStore(path: path)
+        #expect(try await reopened.read { try $0.nextExpiry } == expiry)
+        try reopened.close()
     }
 
     @Test func anotherWorkerFailsTheTaskAndSaysWhy() async throws {

@@ -153,16 +153,20 @@ extension SessionReconciler {
         public var uid: String
         public var status: SessionResourceStatus
         public var expecting: SessionResourceStatus
+        /// Why its phase is another than the one expected, if it is and there is more to say than that there was work.
+        public var cause: PhaseCause?
         /// The session has failed or ended with it, and its open Tasks are settled in the same transaction.
         public var settles: Bool
 
         public init(
-            name: String, uid: String, status: SessionResourceStatus, expecting: SessionResourceStatus, settles: Bool
+            name: String, uid: String, status: SessionResourceStatus, expecting: SessionResourceStatus, cause: PhaseCause? = nil,
+            settles: Bool
         ) {
             self.name = name
             self.uid = uid
             self.status = status
             self.expecting = expecting
+            self.cause = cause
             self.settles = settles
         }
 
@@ -279,6 +283,7 @@ extension SessionReconciler {
                 return step
             }
         }
+        if pending == nil { agenda = [] }
         return nil
     }
 }
@@ -307,7 +312,8 @@ extension Activity {
 // MARK: - Work
 
 extension SessionReconciler {
-    private enum Work: Sendable, Hashable {
+    /// Boxed, because an agenda of whole Tasks would be most of what a session needs in memory.
+    private indirect enum Work: Sendable, Hashable {
         case load
         case advance(SessionMachine.Input)
         case effect(SessionMachine.Effect)
@@ -368,7 +374,7 @@ extension SessionReconciler {
         case .readStatus: return call(.status)
         case .recount:
             guard tasks.contains(where: { $0.status.phase.isTerminal }) else { return nil }
-            tasks.removeAll { $0.status.phase.isTerminal }
+            tasks = tasks.filter { !$0.status.phase.isTerminal }
             push(.advance(.tasks(open: tasks.count)))
             return nil
         case .feed:
@@ -560,7 +566,7 @@ extension SessionReconciler {
         return .store(
             StatusWrite(
                 name: session.metadata.name, uid: session.metadata.uid, status: status, expecting: storedStatus,
-                settles: entered && (machine.phase == .failed || machine.phase == .ended)))
+                cause: entered ? machine.cause : nil, settles: entered && (machine.phase == .failed || machine.phase == .ended)))
     }
 
     private mutating func saved(_ answer: Answer) {

@@ -82,6 +82,12 @@ final class KubernetesTransaction: StoreTransaction {
         return counts(view.tasks) + counts(view.sessions)
     }
 
+    func waitingTasks() -> [(phase: String, count: Int)] {
+        let waiting = view.tasks.objects.values.lazy.map(\.document).filter { $0.status.phase == .pending }
+        let sessions = waiting.compactMap { $0.sessionName.flatMap { self.session(named: $0) } }
+        return Dictionary(grouping: sessions) { $0.phaseName }.map { ($0.key, $0.value.count) }
+    }
+
     // MARK: Writing
 
     func insert(_ session: SessionResource) throws -> SessionResource {

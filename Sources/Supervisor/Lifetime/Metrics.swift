@@ -16,9 +16,35 @@ final class Metrics: Sendable {
         /// Drains for idleness: agreed to and refused.
         var drainsAccepted = 0
         var drainsRefused = 0
-        /// How often a session has entered a phase.
-        var transitions: [SessionPhase: Int] = [:]
+        /// How often sessions have entered a phase, and why.
+        var transitions: [Transition: Int] = [:]
+        var lateness = Lateness()
     }
+
+    struct Transition: Hashable {
+        var phase: SessionPhase
+        var cause: PhaseCause?
+    }
+
+    /// How much later than due sessions were looked at.
+    struct Lateness {
+        /// Upper bounds, seconds.
+        static let bounds: [(label: String, milliseconds: Int64)] = [
+            ("0.01", 10), ("0.1", 100), ("1", 1000), ("10", 10_000), ("60", 60_000),
+        ]
+        /// As many as bounds: how many were at most so late.
+        private(set) var counts = Array(repeating: 0, count: bounds.count)
+        private(set) var count = 0
+        private(set) var milliseconds: Int64 = 0
+
+        mutating func add(_ span: TimeSpan) {
+            let late = max(0, span.milliseconds)
+            for (index, bound) in Self.bounds.enumerated() where late <= bound.milliseconds { counts[index] += 1 }
+            count += 1
+            milliseconds += late
+        }
+    }
+
     private let counters = NIOLockedValueBox(Counters())
 
     func count(_ change: (inout Counters) -> Void) { counters.withLockedValue { change(&$0) } }

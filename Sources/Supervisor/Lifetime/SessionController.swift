@@ -5,24 +5,24 @@ import SessionModel
 
 /// The shell around one session's ``SessionModel/SessionReconciler``: it passes events in, and performs the steps that come out.
 ///
-/// A controller works on one event after the other, in ``run(mayRest:)``; nothing else touches its state. It holds no policy. It
-/// exists only while something can happen by itself: a session at rest has none (``SessionManager``).
+/// A controller works on one event after the other, and has a task only while there are any; nothing else touches its state. It
+/// holds no policy. It exists only while something can happen by itself: a session at rest has none (``SessionManager``).
 actor SessionController {
-    private struct Waiting {
-        var count = 0
-        /// A `changed` is among them: another one would say nothing new.
-        var changed = false
+    private struct Mailbox {
+        var events: [SessionReconciler.Event] = []
+        /// Works on them.
+        var work: Task<Void, Never>?
+        var isClosed = false
     }
 
-    let name: String
+    nonisolated let name: String
     private let store: any Store
     private let runtime: any Runtime
     private let metrics: Metrics
-    private var logger: Logger
+    private let logger: Logger
+    private unowned let manager: SessionManager
 
-    private nonisolated let events: AsyncStream<SessionReconciler.Event>
-    private nonisolated let mailbox: AsyncStream<SessionReconciler.Event>.Continuation
-    private nonisolated let waiting = NIOLockedValueBox(Waiting())
+    private nonisolated let mailbox = NIOLockedValueBox(Mailbox())
     /// The living sidecar's API, for those who pass requests through.
     nonisolated let client = NIOLockedValueBox<SidecarClient?>(nil)
 
@@ -30,55 +30,73 @@ actor SessionController {
     private var incarnation: (any Incarnation)?
     private var listening: Task<Void, Never>?
     private var watch: (endpoint: SidecarClient.Endpoint, task: Task<Void, Never>)?
-    private var timer: (due: Timestamp, task: Task<Void, Never>)?
 
-    init(_ session: SessionResource, store: any Store, runtime: any Runtime, metrics: Metrics, logger: Logger) {
+    /// - Parameter manager: outlives it.
+    init(
+        _ session: SessionResource, store: any Store, runtime: any Runtime, metrics: Metrics, logger: Logger,
+        manager: SessionManager
+    ) {
         name = session.metadata.name
         self.store = store
         self.runtime = runtime
         self.metrics = metrics
         self.logger = logger
-        self.logger[metadataKey: "session"] = "\(session.spec.key)"
+        self.manager = manager
         reconciler = SessionReconciler(session)
-        (events, mailbox) = AsyncStream.makeStream()
     }
 
     nonisolated func send(_ event: SessionReconciler.Event) {
-        waiting.withLockedValue { waiting in
-            if case .changed = event {
-                if waiting.changed { return }
-                waiting.changed = true
-            }
-            waiting.count += 1
-            mailbox.yield(event)
+        mailbox.withLockedValue { mailbox in
+            // Another “look again” would say nothing new.
+            guard !mailbox.isClosed, event != .changed || !mailbox.events.contains(.changed) else { return }
+            mailbox.events.append(event)
+            if mailbox.work == nil { mailbox.work = Task { await self.work() } }
         }
     }
 
     /// No event waits to be worked on.
-    nonisolated var isCaughtUp: Bool { waiting.withLockedValue { $0.count == 0 } }
+    nonisolated var isCaughtUp: Bool { mailbox.withLockedValue(\.events.isEmpty) }
 
-    /// Works until the session is at rest and `mayRest` agrees, or until another session has taken its name.
-    /// - Parameter mayRest: told when the session is next due by itself; false if an event has been sent in the meantime.
-    func run(mayRest: @Sendable (_ due: Timestamp?) -> Bool) async {
-        defer { finish() }
-        await work(on: .restored)
-        if reconciler.isDeposed || reconciler.isAtRest && mayRest(reconciler.nextDeadline) { return }
-        armTimer()
-        for await event in events {
-            waiting.withLockedValue { waiting in
-                waiting.count -= 1
-                if case .changed = event { waiting.changed = false }
-            }
-            metrics.count { $0.reconciles += 1 }
+    /// Returns when all that was sent so far has been worked on.
+    nonisolated func settled() async { await mailbox.withLockedValue(\.work)?.value }
+
+    /// Leaves the session as it is.
+    nonisolated func close() async {
+        let work = mailbox.withLockedValue { mailbox in
+            mailbox.isClosed = true
+            return mailbox.work
+        }
+        work?.cancel()
+        await work?.value
+        await finish()
+    }
+
+    private func work() async {
+        while let event = nextEvent() {
             await work(on: event)
-            if reconciler.isDeposed || reconciler.isAtRest && mayRest(reconciler.nextDeadline) { return }
-            armTimer()
+            if reconciler.isDeposed {
+                manager.replace(self)
+                return finish()
+            }
+            if reconciler.isAtRest, manager.leave(name, due: reconciler.nextDeadline) { return finish() }
+            if let due = reconciler.nextDeadline { manager.arm(name, due: due) }
+        }
+    }
+
+    private func nextEvent() -> SessionReconciler.Event? {
+        mailbox.withLockedValue { mailbox in
+            guard !mailbox.isClosed, !mailbox.events.isEmpty else {
+                mailbox.work = nil
+                mailbox.events = []
+                return nil
+            }
+            return mailbox.events.removeFirst()
         }
     }
 
     private func work(on event: SessionReconciler.Event) async {
+        metrics.count { $0.reconciles += 1 }
         var event = event
-        if case .timer = event { timer = nil }
         if case .gone(let epoch, let why) = event {
             guard incarnation?.epoch == epoch else { return }
             event = .gone(epoch: epoch, why: await ended(why))
@@ -91,28 +109,14 @@ actor SessionController {
     }
 
     private func finish() {
+        mailbox.withLockedValue { $0.isClosed = true }
         listening?.cancel()
         watch?.task.cancel()
-        timer?.task.cancel()
-        timer = nil
         client.withLockedValue { $0 = nil }
-        mailbox.finish()
     }
 
-    private func armTimer() {
-        let due = reconciler.nextDeadline
-        guard timer?.due != due else { return }
-        timer?.task.cancel()
-        timer = due.map { due in
-            (
-                due,
-                Task { [weak self] in
-                    let wait = max(.zero, due - .now).duration + .milliseconds(1)
-                    guard (try? await Task.sleep(for: wait)) != nil else { return }
-                    self?.send(.timer)
-                }
-            )
-        }
+    private func log(_ level: Logger.Level, _ message: Logger.Message, _ metadata: Logger.Metadata) {
+        logger.log(level: level, message, metadata: metadata.merging(["session": "\(reconciler.session.spec.key)"]) { $1 })
     }
 }
 
@@ -132,7 +136,7 @@ extension SessionController {
                 return .postponed(postponed.why)
             } catch {
                 metrics.count { $0.crashes += 1 }
-                logger.error("the sidecar could not be started", metadata: ["epoch": "\(epoch)", "error": "\(error)"])
+                log(.error, "the sidecar could not be started", ["epoch": "\(epoch)", "error": "\(error)"])
                 return .failed("\(error)")
             }
         case .find(let epoch):
@@ -165,7 +169,8 @@ extension SessionController {
                 return .failed("not a step of the store")
             }
         } catch {
-            logger.error("the store did not answer; trying again", metadata: ["error": "\(error)"])
+            if Task.isCancelled { return .failed("\(error)") }
+            log(.error, "the store did not answer; trying again", ["error": "\(error)"])
             return .failed("\(error)")
         }
     }
@@ -173,10 +178,11 @@ extension SessionController {
     /// Runs a transaction until the disk takes it: nothing is done before it is stored.
     private func persist(_ write: SessionReconciler.StatusWrite) async -> SessionReconciler.Answer {
         if write.status.phase != write.expecting.phase {
-            logger.info(
-                "session is \(write.status.phase.rawValue)",
-                metadata: ["epoch": "\(write.status.epoch)", "why": "\(write.status.message ?? "")"])
-            metrics.count { $0.transitions[write.status.phase, default: 0] += 1 }
+            log(
+                .info, "session is \(write.status.phase.rawValue)",
+                ["epoch": "\(write.status.epoch)", "why": "\(write.status.message ?? "")"])
+            let transition = Metrics.Transition(phase: write.status.phase, cause: write.cause)
+            metrics.count { $0.transitions[transition, default: 0] += 1 }
         }
         let newUID = Identity.uid()
         var pause = Duration.milliseconds(50)
@@ -185,7 +191,8 @@ extension SessionController {
                 let stored = try await store.write { try write.perform(at: .now, newUID: newUID, in: $0) }
                 return stored.map { .stored($0) } ?? .deposed
             } catch {
-                logger.error("the session's status could not be stored; trying again", metadata: ["error": "\(error)"])
+                if Task.isCancelled { break }
+                log(.error, "the session's status could not be stored; trying again", ["error": "\(error)"])
                 try? await Task.sleep(for: pause)
                 pause = min(pause * 2, .seconds(5))
             }
@@ -199,14 +206,14 @@ extension SessionController {
             switch try await runtime.find(reconciler.session, epoch: epoch) {
             case .alive(let incarnation):
                 metrics.count { $0.adoptions += 1 }
-                logger.info("found the running sidecar again", metadata: ["epoch": "\(epoch)"])
+                log(.info, "found the running sidecar again", ["epoch": "\(epoch)"])
                 return attend(to: incarnation)
             case .ended: return .ended
             case .neverStarted: return .neverStarted
             case .unknown(let why): return .unknown(why)
             }
         } catch {
-            logger.error("cannot tell whether the sidecar runs", metadata: ["epoch": "\(epoch)", "error": "\(error)"])
+            log(.error, "cannot tell whether the sidecar runs", ["epoch": "\(epoch)", "error": "\(error)"])
             return .unknown("\(error)")
         }
     }
@@ -283,7 +290,7 @@ extension SessionController {
         client.withLockedValue { $0 = nil }
         guard reconciler.machine.phase != .draining else { return why }
         metrics.count { $0.crashes += 1 }
-        logger.warning("the sidecar has ended", metadata: ["epoch": "\(ended.epoch)", "why": "\(why)"])
+        log(.warning, "the sidecar has ended", ["epoch": "\(ended.epoch)", "why": "\(why)"])
         let log = await ended.log()
         return log.isEmpty ? why : why + "; the end of its log:\n\(log)"
     }

@@ -12,6 +12,11 @@ final class SessionManager: Sendable {
 
     private struct State {
         var controllers: [String: Entry] = [:]
+        /// Sessions that are to be read and given a controller, and those that a start has found.
+        var waiting: [String] = []
+        var backlog: ArraySlice<String> = []
+        var readers: [Int: Task<Void, Never>] = [:]
+        var lastReader = 0
         var deadlines = DeadlineHeap()
         var timer: (due: Timestamp, task: Task<Void, Never>)?
         /// All sessions are being put to sleep: none is taken up again.
@@ -21,11 +26,15 @@ final class SessionManager: Sendable {
     }
     private struct Entry {
         var controller: SessionController?
-        var task: Task<Void, Never>?
         /// Events that were sent while there is no controller yet.
         var early: [SessionReconciler.Event] = []
     }
     private let state = NIOLockedValueBox(State())
+
+    /// So many sessions are taken up at a time: a start with thousands needs no memory for all of them at once.
+    private static let readersLimit = 64
+    /// Timers do not see the wall clock being set, so it is looked at so often.
+    private static let longestSleep = TimeSpan.minutes(1)
 
     init(store: any Store, runtime: any Runtime, metrics: Metrics, logger: Logger) {
         self.store = store
@@ -44,25 +53,29 @@ final class SessionManager: Sendable {
             }
         }
         let names = try await store.read { try $0.openSessionNames() }
-        for name in names { notify(name, .changed) }
+        state.withLockedValue { state in
+            state.backlog = names[...]
+            read(&state)
+        }
     }
 
     /// Tells a session's controller, which is made if there is none.
     func notify(_ name: String, _ event: SessionReconciler.Event) {
-        state.withLockedValue { state in
-            guard !state.closed else { return }
-            if let entry = state.controllers[name] {
-                if let controller = entry.controller {
-                    controller.send(event)
-                } else {
-                    state.controllers[name]?.early.append(event)
-                }
-            } else if !state.suspending {
-                var entry = Entry()
-                if case .changed = event {} else { entry.early.append(event) }
-                entry.task = Task { await self.control(name) }
-                state.controllers[name] = entry
+        state.withLockedValue { notify(name, event, &$0) }
+    }
+
+    private func notify(_ name: String, _ event: SessionReconciler.Event, _ state: inout State) {
+        guard !state.closed else { return }
+        if let entry = state.controllers[name] {
+            if let controller = entry.controller {
+                controller.send(event)
+            } else {
+                state.controllers[name]?.early.append(event)
             }
+        } else if !state.suspending {
+            state.controllers[name] = Entry(early: event == .changed ? [] : [event])
+            state.waiting.append(name)
+            read(&state)
         }
     }
 
@@ -71,20 +84,27 @@ final class SessionManager: Sendable {
         state.withLockedValue { $0.controllers[name]?.controller }?.client.withLockedValue { $0 }
     }
 
+    /// How many sessions have a controller now, or are to get one.
+    var attended: Int { state.withLockedValue { $0.controllers.count + $0.backlog.count } }
+
     /// Leaves all sessions as they are: their processes go on, and the next supervisor finds them.
     func close() async {
-        let tasks = state.withLockedValue { state in
+        let (readers, controllers) = state.withLockedValue { state in
             state.closed = true
             state.timer?.task.cancel()
-            return state.controllers.values.compactMap(\.task)
+            return (Array(state.readers.values), state.controllers.values.compactMap(\.controller))
         }
-        for task in tasks { task.cancel() }
-        for task in tasks { await task.value }
+        for reader in readers { reader.cancel() }
+        for controller in controllers { await controller.close() }
+        for reader in readers { await reader.value }
+        state.withLockedValue { $0.controllers = [:] }
     }
 
     /// Drains and suspends all living sessions, for at most `limit`.
     func suspendAll(within limit: Duration) async {
         let names = state.withLockedValue { state in
+            for name in state.backlog where state.controllers[name] == nil { notify(name, .changed, &state) }
+            state.backlog = []
             state.suspending = true
             return Array(state.controllers.keys)
         }
@@ -112,15 +132,45 @@ final class SessionManager: Sendable {
         }
         for waiter in waiters { waiter.resume() }
     }
+}
 
-    private func control(_ name: String) async {
+// MARK: - Controllers
+
+extension SessionManager {
+    private func read(_ state: inout State) {
+        while !state.closed, state.readers.count < Self.readersLimit {
+            if !state.waiting.isEmpty {
+                startReader(state.waiting.removeFirst(), &state)
+            } else if let name = state.backlog.popFirst() {
+                guard state.controllers[name] == nil else { continue }
+                state.controllers[name] = Entry()
+                startReader(name, &state)
+            } else {
+                return
+            }
+        }
+    }
+
+    private func startReader(_ name: String, _ state: inout State) {
+        state.lastReader += 1
+        let reader = state.lastReader
+        state.readers[reader] = Task {
+            await self.takeUp(name)
+            self.state.withLockedValue { state in
+                state.readers[reader] = nil
+                self.read(&state)
+            }
+        }
+    }
+
+    /// Reads a session, gives it a controller, and waits until that has worked on what there is.
+    private func takeUp(_ name: String) async {
         while !Task.isCancelled {
             let session: SessionResource?
             do {
                 session = try await store.read { try $0.session(named: name) }
-            } catch is CancellationError {
-                break
             } catch {
+                if Task.isCancelled { return }
                 logger.error("a session could not be read; trying again", metadata: ["session": "\(name)", "error": "\(error)"])
                 try? await Task.sleep(for: .seconds(1))
                 continue
@@ -129,28 +179,22 @@ final class SessionManager: Sendable {
                 if leave(name, due: nil) { return }
                 continue
             }
-            let controller = SessionController(session, store: store, runtime: runtime, metrics: metrics, logger: logger)
-            state.withLockedValue { state in
-                state.controllers[name]?.controller = controller
+            let controller = SessionController(
+                session, store: store, runtime: runtime, metrics: metrics, logger: logger, manager: self)
+            let isTaken = state.withLockedValue { state in
+                guard !state.closed, let entry = state.controllers[name] else { return false }
+                state.controllers[name] = Entry(controller: controller)
+                controller.send(.restored)
                 // Changes made before the read are in what was read; the others are passed on.
-                for event in state.controllers[name]?.early ?? [] { controller.send(event) }
-                state.controllers[name]?.early = []
+                for event in entry.early { controller.send(event) }
+                return true
             }
-            let left = NIOLockedValueBox(false)
-            await controller.run { due in
-                let may = self.leave(name, due: due)
-                left.withLockedValue { $0 = may }
-                return may
-            }
-            if left.withLockedValue({ $0 }) { return }
-            // Another session has taken the name: it is taken up in its place.
-            state.withLockedValue { $0.controllers[name]?.controller = nil }
+            return isTaken ? await controller.settled() : ()
         }
-        state.withLockedValue { $0.controllers[name] = nil }
     }
 
     /// Takes a session's controller out of service, unless it has been sent something in the meantime.
-    private func leave(_ name: String, due: Timestamp?) -> Bool {
+    func leave(_ name: String, due: Timestamp?) -> Bool {
         state.withLockedValue { state in
             guard let entry = state.controllers[name] else { return true }
             guard entry.controller?.isCaughtUp ?? entry.early.isEmpty else {
@@ -159,10 +203,7 @@ final class SessionManager: Sendable {
                 return false
             }
             state.controllers[name] = nil
-            if let due {
-                state.deadlines.insert(name, due: due)
-                armTimer(&state)
-            }
+            if let due { arm(name, due: due, &state) }
             if state.controllers.isEmpty {
                 state.whenEmpty.forEach { $0.resume() }
                 state.whenEmpty = []
@@ -171,8 +212,32 @@ final class SessionManager: Sendable {
         }
     }
 
+    /// Another session has taken the name, or another supervisor has written: it is read again.
+    func replace(_ controller: SessionController) {
+        state.withLockedValue { state in
+            guard state.controllers[controller.name]?.controller === controller else { return }
+            state.controllers[controller.name] = Entry(early: state.suspending ? [.shutdown] : [])
+            state.waiting.append(controller.name)
+            read(&state)
+        }
+    }
+}
+
+// MARK: - Deadlines
+
+extension SessionManager {
+    /// Something is due for the session by itself then, at the earliest.
+    func arm(_ name: String, due: Timestamp) { state.withLockedValue { arm(name, due: due, &$0) } }
+
+    private func arm(_ name: String, due: Timestamp, _ state: inout State) {
+        state.deadlines.insert(name, due: due)
+        armTimer(&state)
+    }
+
     private func armTimer(_ state: inout State) {
-        guard !state.closed, let due = state.deadlines.next, state.timer.map({ due < $0.due }) ?? true else { return }
+        guard !state.closed, let next = state.deadlines.next else { return }
+        let due = min(next, .now + Self.longestSleep)
+        guard state.timer.map({ due < $0.due }) ?? true else { return }
         state.timer?.task.cancel()
         let task = Task {
             guard (try? await Task.sleep(for: max(.zero, due - .now).duration + .milliseconds(1))) != nil else { return }
@@ -182,13 +247,13 @@ final class SessionManager: Sendable {
     }
 
     private func wake() {
-        let names = state.withLockedValue { state in
-            var names: [String] = []
-            while let name = state.deadlines.pop(dueBy: .now) { names.append(name) }
+        state.withLockedValue { state in
+            while let (name, due) = state.deadlines.pop(dueBy: .now) {
+                metrics.count { $0.lateness.add(.now - due) }
+                notify(name, state.controllers[name]?.controller == nil ? .changed : .timer, &state)
+            }
             state.timer = nil
             armTimer(&state)
-            return names
         }
-        for name in names { notify(name, .changed) }
     }
 }

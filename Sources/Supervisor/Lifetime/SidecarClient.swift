@@ -11,8 +11,18 @@ struct SidecarClient: Sendable {
         case https(url: String, token: String, tls: CurlTLS)
     }
     let endpoint: Endpoint
+    /// Sends a request.
+    typealias Transport = @Sendable (CurlRequest) async throws(CurlError) -> CurlResponse
+    private let execute: Transport
 
-    init(_ endpoint: Endpoint) { self.endpoint = endpoint }
+    /// - Parameter execute: whoever simulates sidecars answers for them here.
+    init(
+        _ endpoint: Endpoint,
+        execute: @escaping Transport = { request throws(CurlError) in try await CurlClient.shared.execute(request) }
+    ) {
+        self.endpoint = endpoint
+        self.execute = execute
+    }
 
     /// The sidecar answered with a problem, or did not answer.
     enum Failure: Error, CustomStringConvertible {
@@ -112,8 +122,7 @@ extension SidecarClient {
                 bytes = Array(try JSON.encode(body))
                 headers.append(("Content-Type", "application/json"))
             }
-            return try await CurlClient.shared.execute(
-                request(method, path, headers: headers, body: bytes, timeout: timeout))
+            return try await execute(request(method, path, headers: headers, body: bytes, timeout: timeout))
         } catch let error as CurlError {
             throw .unreachable(error.message)
         } catch {

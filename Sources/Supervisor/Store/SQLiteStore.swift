@@ -110,6 +110,22 @@ final class SQLiteStore: Store {
                 sql: "UPDATE resource SET document = json_set(document, '$.metadata.resourceVersion', CAST(version AS TEXT))")
         }
         migrator.registerMigration("webhooks", migrate: SQLiteTransaction.migrateWebhooks)
+        migrator.registerMigration("4") { database in
+            // What had ended before there was a time for it to be deleted.
+            let ended = try Row.fetchAll(
+                database,
+                sql: "SELECT kind, name, document FROM resource WHERE kind IN ('Session', 'Task') AND NOT open AND expires IS NULL")
+            for row in ended {
+                let (kind, name, document): (String, String, String) = (row[0], row[1], row[2])
+                let expires =
+                    kind == SessionSpec.kind
+                    ? try JSON.decode(SessionResource.self, from: document).expires
+                    : try JSON.decode(TaskResource.self, from: document).expires
+                try database.execute(
+                    sql: "UPDATE resource SET expires = ? WHERE kind = ? AND name = ?",
+                    arguments: [expires?.milliseconds, kind, name])
+            }
+        }
         try migrator.migrate(pool)
     }
 }

@@ -141,6 +141,17 @@ extension SQLiteTransaction {
         try Row.fetchAll(database, sql: "SELECT kind, phase, COUNT(*) FROM resource GROUP BY kind, phase ORDER BY kind, phase")
             .map { ($0[0], $0[1], $0[2]) }
     }
+
+    func waitingTasks() throws -> [(phase: String, count: Int)] {
+        try Row.fetchAll(
+            database,
+            sql: """
+                SELECT session.phase, COUNT(*) FROM resource AS task
+                JOIN resource AS session ON session.kind = 'Session' AND session.name = task.session
+                WHERE task.kind = 'Task' AND task.open AND task.phase = 'Pending' GROUP BY session.phase
+                """
+        ).map { ($0[0], $0[1]) }
+    }
 }
 
 // MARK: - Idempotency keys

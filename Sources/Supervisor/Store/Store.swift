@@ -33,6 +33,8 @@ protocol StoreTransaction: ResourceStore {
     func firstExpired(at now: Timestamp) throws -> (kind: String, name: String)?
     /// How many resources of each kind are in each phase.
     func phaseCounts() throws -> [(kind: String, phase: String, count: Int)]
+    /// How many Tasks have not been taken by their sessions yet, by the phases that these are in.
+    func waitingTasks() throws -> [(phase: String, count: Int)]
     func delete(_ task: TaskResource) throws
 }
 

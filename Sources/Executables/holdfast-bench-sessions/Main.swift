@@ -1,0 +1,69 @@
+import Foundation
+import Processes
+import SessionModel
+
+/// Measures how the supervisor keeps many sessions, with sidecars that are simulated and everything else as it is: store,
+/// manager, controllers. Each measurement is a process of its own.
+///
+/// What a connection to a real sidecar takes comes on top of that.
+@main
+struct Main {
+    static func main() async {
+        do {
+            let arguments = CommandLine.arguments.dropFirst()
+            let counts = [100, 1000, 10_000]
+            if arguments.count == 3, let count = arguments.last.flatMap({ Int($0) }),
+                let kind = Fleet.Kind(rawValue: Array(arguments)[1])
+            {
+                print(
+                    try JSON.string(try await SessionBenchmark(directory: arguments.first ?? "", kind: kind, count: count).run()))
+            } else if arguments.count == 1, let directory = arguments.first {
+                var table = Table()
+                for kind in Fleet.Kind.allCases {
+                    try report(kind, try counts.map { try measureAlone(directory, kind, $0) }, &table)
+                }
+            } else {
+                throw Failure(
+                    "usage: holdfast-bench-sessions DIR [\(Fleet.Kind.allCases.map(\.rawValue).joined(separator: "|")) COUNT]")
+            }
+        } catch {
+            FileHandle.standardError.write(Data("holdfast-bench-sessions: \(error)\n".utf8))
+            exit(1)
+        }
+    }
+
+    private static func measureAlone(_ directory: String, _ kind: Fleet.Kind, _ count: Int) throws -> Figures {
+        let process = Process()
+        process.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+        process.arguments = [directory, kind.rawValue, "\(count)"]
+        let output = Pipe()
+        process.standardOutput = output
+        try process.run()
+        let text = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else { throw Failure("\(count) \(kind.rawValue) sessions could not be measured") }
+        return try JSON.decode(Figures.self, from: text)
+    }
+
+    /// One line for each figure, at each number of sessions; the last column compares the largest number with the one before.
+    private static func report(_ kind: Fleet.Kind, _ figures: [Figures], _ table: inout Table) throws {
+        guard figures.count > 1, let last = figures.last else { return }
+        let before = figures[figures.count - 2]
+        func line(_ value: (Figures) -> Double, _ unit: String) -> String {
+            figures.map { short(value($0)) }.joined(separator: " / ") + " " + unit
+        }
+        let growth = Double(last.count) / Double(before.count)
+        let sizes = figures.map { short(Double($0.count)) }.joined(separator: " / ")
+        table.add("\(sizes) \(kind.rawValue) sessions", "")
+        table.add(
+            "  memory, per session", line(\.bytesPerSession, "bytes"), "10 times as many: × 10",
+            short(last.bytesPerSession / before.bytesPerSession * growth), aim: "< 4,096", met: last.bytesPerSession < 4096)
+        table.add("  processor at rest", line({ $0.atRest * 100 }, "% of a core"), "", short(last.atRest / before.atRest))
+        table.add(
+            "  lateness of \(kind.enforcement), p99", line(\.latenessP99, "ms"), "does not grow",
+            short(last.latenessP99 / before.latenessP99), aim: "< 1,000", met: last.latenessP99 < 1000)
+        table.add(
+            "  a restarted supervisor is current after", line(\.restart, "ms"), "10 times as many: × 10",
+            short(last.restart / before.restart), aim: "linear", met: last.restart / before.restart < growth * 1.3)
+    }
+}
