@@ -172,6 +172,11 @@ final class Ledger {
 
     // MARK: What is stored
 
+    /// A supervisor has written although the session's status was not what it had last seen.
+    func overwrote(_ session: String) {
+        world.violate("one writer", "\(session) was written by a supervisor that does not know how it stands")
+    }
+
     private static let ways: [SessionPhase: Set<SessionPhase>] = [
         .pending: [.starting, .suspended, .ended], .starting: [.ready, .suspended, .ended, .failed],
         .ready: [.draining, .starting, .failed], .draining: [.suspended, .ended], .suspended: [.starting, .ended],
@@ -188,6 +193,9 @@ final class Ledger {
         }
         if session.status.epoch < old.status.epoch {
             world.violate("epochs", "epoch \(old.status.epoch) → \(session.status.epoch)")
+        }
+        if to == .failed, from != .failed, world.isFair {
+            world.violate("nothing fails by itself", session.status.message ?? "")
         }
         guard to != from, [.suspended, .ended, .failed].contains(to) else { return }
         // What a superseded supervisor has started in the meantime is nobody's epoch, and is being ended.

@@ -9,6 +9,8 @@ struct Plan {
     /// When everything heals and users leave, milliseconds.
     var end: Int64
     var weather: World.Weather
+    /// There are no faults in it.
+    var isFair: Bool
 
     struct Act: CustomStringConvertible {
         var at: Int64
@@ -61,6 +63,7 @@ struct Plan {
         sessions = (0..<count).map { _ in Self.lifetime(&random) }
         let size = random.oneIn(4) ? Int.random(in: 12...45, using: &random) : Int.random(in: 2...12, using: &random)
         let stormy = !random.oneIn(3)
+        isFair = !stormy
         weather = World.Weather()
         if stormy {
             weather.storeFails = random.pick([0, 0, 30, 8])
@@ -77,7 +80,7 @@ struct Plan {
             let session = Int.random(in: 0..<count, using: &random)
             let kind = random.pick(["w", "w", "w", "w", "r", "c", "x", "f", "a", "h"] as [Character])
             let what: What
-            switch Int.random(in: 0..<(stormy ? 49 : 30), using: &random) {
+            switch Int.random(in: 0..<(stormy ? 51 : 30), using: &random) {
             case 0...10:
                 what = .task(session: session, kind: kind, key: random.oneIn(3) ? Int.random(in: 0...3, using: &random) : nil)
             case 11: what = .commitTask(kind: kind)

@@ -14,6 +14,7 @@ final class Run {
         self.plan = plan
         world = World(seed: seed, tracing: tracing)
         world.weather = plan.weather
+        world.isFair = plan.isFair
     }
 
     /// - Returns: the rule that did not hold, if any; the steps it took; and what happened, when that was wanted.

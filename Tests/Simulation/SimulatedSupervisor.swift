@@ -171,7 +171,8 @@ final class SimulatedController {
     /// The names of processes are those of their sessions, so that two of one session cannot be, and what is left of an earlier
     /// epoch has to end first. Both only matter when two supervisors act.
     private func start(_ epoch: UInt32, _ done: @escaping (SessionReconciler.Answer) -> Void) {
-        world.soon { [self] in
+        // Where two act, one may be slow.
+        world.after(world.number(0...max(world.weather.latency, world.wasContested ? 3000 : 0))) { [self] in
             // A request that is under way arrives although its sender has died.
             if !supervisor.isInCharge(self) {
                 guard world.wasContested, world.chance(2) else { return }
@@ -211,13 +212,18 @@ final class SimulatedController {
                 case .load: done(.loaded(world.store.session(named: name), world.store.openTasks(session: name)))
                 case .store(let write):
                     let uid = world.uid()
+                    let before = world.store.session(named: write.name)?.status
                     let stored = try world.store.transaction { try write.perform(at: world.now, newUID: uid, in: $0) }
+                    if stored != nil, before != write.expecting, before != write.status { world.ledger.overwrote(write.name) }
                     world.note(
                         "\(name.suffix(6)) is \(write.status.phase.rawValue), epoch \(write.status.epoch): \(write.status.message ?? "")\(stored == nil ? " (refused: another has written)" : "")"
                     )
                     done(stored.map { .stored($0) } ?? .deposed)
                 case .change(let write):
                     let answer = try world.store.transaction { try write.perform(at: world.now, in: $0) }
+                    if answer != .deposed, world.store.session(named: write.session)?.status != write.expecting {
+                        world.ledger.overwrote(write.session)
+                    }
                     world.note("\(write.task): \(Self.description(answer))")
                     done(answer)
                 case .findAbandoned: done(.tasks(world.store.tasks(session: name)))

@@ -25,6 +25,8 @@ final class World {
     /// Lines of what happened; nil when nobody wants them.
     private var trace: [String]?
     private var stepsAtThisMoment = 0
+    /// Nothing goes wrong in this world but what users and agents do, and a start now and then.
+    var isFair = false
     /// Two supervisors have acted at the same time.
     var wasContested = false
 
