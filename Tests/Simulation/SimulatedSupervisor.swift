@@ -173,10 +173,8 @@ final class SimulatedController {
     private func start(_ epoch: UInt32, _ done: @escaping (SessionReconciler.Answer) -> Void) {
         // Where two act, one may be slow.
         world.after(world.number(0...max(world.weather.latency, world.wasContested ? 3000 : 0))) { [self] in
-            // A request that is under way arrives although its sender has died.
-            if !supervisor.isInCharge(self) {
-                guard world.wasContested, world.chance(2) else { return }
-            }
+            // A request that is under way arrives although its sender has been superseded; one of a sender that has died does not.
+            guard supervisor.isInCharge(self) || world.wasContested && supervisor.isAlive else { return }
             let session = reconciler.session
             if supervisor.isPartitioned || world.ledger.isDeliberate && world.chance(40) {
                 return done(.failed("it cannot be started"))

@@ -18,6 +18,7 @@ struct Fleet {
     let store: SQLiteStore
     let sidecars: SimulatedSidecars
     let manager: SessionManager
+    private let metrics = Metrics()
 
     init(directory: String, kind: Kind, count: Int) async throws {
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
@@ -34,7 +35,7 @@ struct Fleet {
         sidecars = SimulatedSidecars(names: kind == .live ? names : [])
         var logger = Logger(label: "bench")
         logger.logLevel = .error
-        manager = SessionManager(store: store, runtime: sidecars, metrics: Metrics(), logger: logger)
+        manager = SessionManager(store: store, runtime: sidecars, metrics: metrics, logger: logger)
     }
 
     /// A session that has worked on one Task to its end.
@@ -75,7 +76,7 @@ struct Fleet {
         let begin = ContinuousClock.now
         try await manager.start()
         try await wait(for: "the supervisor to be current") {
-            kind == .live ? sidecars.all.allSatisfy(\.isCurrent) : manager.attended == 0
+            kind == .live ? sidecars.all.allSatisfy(\.isCurrent) : metrics.values.attended == 0
         }
         return .now - begin
     }

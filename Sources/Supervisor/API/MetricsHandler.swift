@@ -28,7 +28,7 @@ extension SupervisorAPI {
         family(
             "holdfast_sessions_attended", "gauge", "Sessions that have a controller; those at rest have none.",
             [
-                ("", manager.attended)
+                ("", counters.attended)
             ])
         family(
             "holdfast_session_transitions_total", "counter", "How often sessions have entered a phase, and why.",

@@ -19,6 +19,8 @@ final class Metrics: Sendable {
         /// How often sessions have entered a phase, and why.
         var transitions: [Transition: Int] = [:]
         var lateness = Lateness()
+        /// Sessions that have a controller now, or are to get one.
+        var attended = 0
     }
 
     struct Transition: Hashable {

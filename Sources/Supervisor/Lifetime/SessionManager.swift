@@ -55,6 +55,7 @@ final class SessionManager: Sendable {
         let names = try await store.read { try $0.openSessionNames() }
         state.withLockedValue { state in
             state.backlog = names[...]
+            countAttended(state)
             read(&state)
         }
     }
@@ -75,6 +76,7 @@ final class SessionManager: Sendable {
         } else if !state.suspending {
             state.controllers[name] = Entry(early: event == .changed ? [] : [event])
             state.waiting.append(name)
+            countAttended(state)
             read(&state)
         }
     }
@@ -83,9 +85,6 @@ final class SessionManager: Sendable {
     func client(of name: String) -> SidecarClient? {
         state.withLockedValue { $0.controllers[name]?.controller }?.client.withLockedValue { $0 }
     }
-
-    /// How many sessions have a controller now, or are to get one.
-    var attended: Int { state.withLockedValue { $0.controllers.count + $0.backlog.count } }
 
     /// Leaves all sessions as they are: their processes go on, and the next supervisor finds them.
     func close() async {
@@ -97,7 +96,10 @@ final class SessionManager: Sendable {
         for reader in readers { reader.cancel() }
         for controller in controllers { await controller.close() }
         for reader in readers { await reader.value }
-        state.withLockedValue { $0.controllers = [:] }
+        state.withLockedValue { state in
+            (state.controllers, state.backlog) = ([:], [])
+            countAttended(state)
+        }
     }
 
     /// Drains and suspends all living sessions, for at most `limit`.
@@ -149,6 +151,11 @@ extension SessionManager {
                 return
             }
         }
+    }
+
+    private func countAttended(_ state: State) {
+        let attended = state.controllers.count + state.backlog.count
+        metrics.count { $0.attended = attended }
     }
 
     private func startReader(_ name: String, _ state: inout State) {
@@ -203,6 +210,7 @@ extension SessionManager {
                 return false
             }
             state.controllers[name] = nil
+            countAttended(state)
             if let due { arm(name, due: due, &state) }
             if state.controllers.isEmpty {
                 state.whenEmpty.forEach { $0.resume() }
