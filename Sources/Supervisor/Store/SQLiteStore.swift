@@ -114,7 +114,10 @@ final class SQLiteStore: Store {
             // What had ended before there was a time for it to be deleted.
             let ended = try Row.fetchAll(
                 database,
-                sql: "SELECT kind, name, document FROM resource WHERE kind IN ('Session', 'Task') AND NOT open AND expires IS NULL")
+                sql: """
+                    SELECT kind, name, document FROM resource
+                    WHERE kind IN ('Session', 'Task') AND NOT open AND expires IS NULL
+                    """)
             for row in ended {
                 let (kind, name, document): (String, String, String) = (row[0], row[1], row[2])
                 let expires =
