@@ -45,6 +45,12 @@ public enum PodLabels {
     public static let component = "holdfast.dev/component"
     /// An annotation: the session's key as people write it.
     public static let key = "holdfast.dev/key"
+    /// An annotation of a volume claim: how long it is kept after another session has taken its session's name.
+    public static let archiveTTL = "holdfast.dev/archive-ttl"
+    /// An annotation of a volume claim: when it was first seen without its session.
+    public static let archivedAt = "holdfast.dev/archived-at"
+    /// The claims of sessions.
+    public static let claims = "app.kubernetes.io/managed-by=holdfast,\(component)=session"
     /// An annotation: `false` keeps the cluster's autoscaler from taking a node away under a session that is at work.
     public static let safeToEvict = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 }

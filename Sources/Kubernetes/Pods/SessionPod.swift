@@ -48,8 +48,11 @@ public struct SessionPod: Sendable {
     /// What the sidecar's certificate is for: no other pod that gets this one's address can pass for it.
     public var serverName: String { "\(name).sidecar.holdfast" }
 
-    /// The session's volume claim; nil when it has none.
-    public var claimName: String? { session.spec.storage == .persistentVolumeClaim ? session.metadata.name : nil }
+    /// The session's volume claim; nil when it has none. A later session of the same key has one of its own, while this one's is kept
+    /// as its archive.
+    public var claimName: String? {
+        session.spec.storage == .persistentVolumeClaim ? "\(session.metadata.name)-\(session.metadata.uid.prefix(8))" : nil
+    }
 
     /// - Throws: ``PodManifestError`` when something is asked for that a pod cannot have, or when the worker's `podTemplate` cannot be
     ///   merged or would change what a session relies on.
@@ -87,7 +90,9 @@ public struct SessionPod: Sendable {
             .volumeClaims,
             metadata: ObjectMeta(
                 name: claimName, namespace: namespace, labels: labels,
-                annotations: [PodLabels.key: session.spec.key.description], ownerReferences: [owner]),
+                annotations: [
+                    PodLabels.key: session.spec.key.description, PodLabels.archiveTTL: lifetime.archiveTTL.description,
+                ], ownerReferences: [owner]),
             members: ["spec": spec])
     }
 

@@ -212,9 +212,12 @@ final class KubernetesRuntime: Runtime {
                 "Session \(key) is \(phase.rawValue), and its transcript is on its volume: wake it with holdfast resume, and read then."
             )
         case .ended:
+            guard let claim = manifest(session, session.status.epoch).claimName else {
+                throw Problem(.notFound, "Session \(key) has ended, and its transcript went with its pod (storage: EmptyDir).")
+            }
             throw Problem(
                 .conflict,
-                "Session \(key) has ended, and its transcript is on its volume: mount PersistentVolumeClaim \(session.metadata.name) in a pod of your own, and read state/transcript."
+                "Session \(key) has ended, and its transcript is on its volume: mount PersistentVolumeClaim \(claim) in a pod of your own, and read state/transcript."
             )
         case .pending, .starting, .ready, .draining:
             throw Problem(.notReady, "Session \(key) is \(phase.rawValue), and its sidecar does not answer yet.", retryAfter: 2)
@@ -232,7 +235,33 @@ final class KubernetesRuntime: Runtime {
         }
     }
 
-    func removeOldArchives(at now: Timestamp) async {}
+    /// The claims of sessions whose names others have taken have no owner any more. Each is kept for its session's `archiveTTL` from
+    /// when it is first seen so.
+    func removeOldArchives(at now: Timestamp) async {
+        let claims = objects(.volumeClaims)
+        do throws(KubernetesError) {
+            for claim in try await claims.list(Selector(labels: PodLabels.claims)).items {
+                let metadata = claim.metadata
+                guard metadata.ownerReferences?.isEmpty ?? true, metadata.deletionTimestamp == nil, let name = metadata.name,
+                    let uid = metadata.uid
+                else { continue }
+                let annotations = metadata.annotations ?? [:]
+                guard let since = annotations[PodLabels.archivedAt].flatMap({ Timestamp($0) }) else {
+                    let mark: JSONValue = [
+                        "metadata": ["uid": .string(uid), "annotations": [PodLabels.archivedAt: .string(now.description)]]
+                    ]
+                    try await claims.patch(name, mark)
+                    continue
+                }
+                let kept =
+                    annotations[PodLabels.archiveTTL].flatMap { try? TimeSpan(parsing: $0) } ?? Lifetime().resolved.archiveTTL
+                if since + kept <= now { try await claims.delete(name, uid: uid) }
+            }
+        } catch {
+            guard error.code != .cancelled else { return }
+            logger.warning("old volume claims could not be looked through; it is tried again", metadata: ["error": "\(error)"])
+        }
+    }
 }
 
 /// Why a session's pod could not be made, as a sentence that says what to do.

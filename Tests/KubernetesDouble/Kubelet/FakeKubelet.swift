@@ -17,6 +17,8 @@ import Support
 /// are replaced by the directories that stand for them, in arguments, in the environment and in the files of Secrets.
 public final class FakeKubelet: Sendable {
     public static let node = "node-1"
+    /// Given to pods so far, by all kubelets of this process.
+    private static let addresses = NIOLockedValueBox(0)
 
     let double: KubernetesDouble
     /// Its files; `disks` in it has those of volume claims.
@@ -30,7 +32,6 @@ public final class FakeKubelet: Sendable {
         var isScheduling = true
         var isLost = false
         var missingImages: Set<String> = []
-        var addresses = 0
         var loop: Task<Void, Never>?
     }
 
@@ -129,10 +130,13 @@ public final class FakeKubelet: Sendable {
                 if let entry = state.workers[uid] { return entry.worker }
                 let phase = pod["status"]?["phase"]?.string
                 guard phase != "Succeeded", phase != "Failed" else { return nil }
-                state.addresses += 1
-                let (high, low) = (state.addresses / 250, state.addresses % 250 + 1)
+                let number = Self.addresses.withLockedValue { last in
+                    last += 1
+                    return last
+                }
+                let (high, low) = (number / 250, number % 250 + 1)
                 let address = "127.\(64 + Int(getpid()) % 100).\(high).\(low)"
-                let worker = PodWorker(pod, kubelet: self, address: address, directory: "\(directory)/\(state.addresses)")
+                let worker = PodWorker(pod, kubelet: self, address: address, directory: "\(directory)/\(number)")
                 state.workers[uid] = (worker, Task { await worker.run() })
                 return worker
             }

@@ -119,9 +119,10 @@ struct PodInvariantTests {
 
     /// Nor by another volume's name.
     @Test func theSessionsOwnThingsAreRefusedUnderAnyName() throws {
-        let name = try PodSamples.manifest(PodSamples.session()).name
+        let manifest = try PodSamples.manifest(PodSamples.session())
+        let (name, claim) = (manifest.name, try #require(manifest.claimName))
         let volumes: [JSONValue] = [
-            ["name": "x", "persistentVolumeClaim": ["claimName": .string(String(name.dropLast(2)))]],
+            ["name": "x", "persistentVolumeClaim": ["claimName": .string(claim)]],
             ["name": "x", "secret": ["secretName": .string(name)]],
             ["name": "x", "projected": ["sources": [["secret": ["name": .string(name)]]]]],
         ]

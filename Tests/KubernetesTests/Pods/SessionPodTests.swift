@@ -61,7 +61,7 @@ struct SessionPodTests {
     @Test func namesFollowFromSessionAndEpoch() throws {
         let manifest = try PodSamples.manifest(PodSamples.session(), epoch: 3)
         #expect(manifest.name == manifest.session.metadata.name + "-3")
-        #expect(manifest.claimName == manifest.session.metadata.name)
+        #expect(manifest.claimName == manifest.session.metadata.name + "-11111111")
         #expect(manifest.serverName == manifest.name + ".sidecar.holdfast")
         #expect(manifest.name.utf8.count <= 253)
         for object in try PodSamples.all(manifest) {

@@ -105,4 +105,28 @@ import Testing
             }
         }
     }
+
+    /// The next session of the name begins anew, on a volume of its own.
+    @Test func theVolumeOfAnEndedSessionIsKeptAsideForAnother() async throws {
+        try await StoryCluster.run { cluster in
+            var lifetime = Lifetime()
+            lifetime.idleTimeout = .seconds(1)
+            lifetime.onIdle = .end
+            try cluster.startSupervisor()
+            try await cluster.ask("one", "Remember the plum.", lifetime)
+            #expect(try await cluster.end(of: "one").phase == .succeeded)
+            _ = try await cluster.session { $0.phase == .ended }
+            let claims: Objects<GenericObject> = cluster.client.objects(.volumeClaims, in: cluster.namespace)
+            let old = try #require(try await claims.list().items.first)
+
+            try await cluster.ask("two", "What do you remember?", lifetime)
+            let two = try await cluster.end(of: "two")
+            #expect(two.phase == .succeeded, "\(two)")
+            #expect(two.results?.answer?.contains("plum") == false, "\(two)")
+            let kept = try await claims.list().items
+            #expect(kept.count == 2)
+            #expect(kept.first { $0.metadata.uid == old.metadata.uid }?.metadata.ownerReferences ?? [] == [])
+            #expect(kept.first { $0.metadata.uid != old.metadata.uid }?.metadata.ownerReferences?.map(\.kind) == ["Session"])
+        }
+    }
 }

@@ -145,6 +145,16 @@ final class StoryCluster: Sendable {
         throw SidecarFailure("waited for \(what) in vain")
     }
 
+    /// A file of the session's working directory, on its disk.
+    func file(_ name: String) -> String? {
+        let disks = kubelet.directory + "/disks"
+        return FileManager.default.subpaths(atPath: disks)?.first { $0.hasSuffix("/\(name)") }.map { "\(disks)/\($0)" }
+    }
+
+    func condition(_ type: String) async throws -> Condition? {
+        try await sessions.get(Self.key.name).status?.conditions.first { $0.type == type && $0.status == .true }
+    }
+
     var evidence: String {
         get async {
             let objects = double.with { cluster in

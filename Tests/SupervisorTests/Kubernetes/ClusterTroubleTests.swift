@@ -1,0 +1,98 @@
+import Foundation
+import Kubernetes
+import KubernetesDouble
+import SessionModel
+import Support
+import Testing
+
+@testable import Supervisor
+
+/// What goes wrong with pods and nodes, and what becomes of the turns meanwhile.
+@Suite(.serialized, .timeLimit(.minutes(5))) struct ClusterTroubleTests {
+    @Test func aSidecarThatCrashesIsStartedAgainInItsPod() async throws {
+        try await StoryCluster.run { cluster in
+            try cluster.startSupervisor()
+            try await cluster.ask("zero", "Remember the plum.")
+            #expect(try await cluster.end(of: "zero").phase == .succeeded)
+            try await cluster.ask("one", "run: sleep 60")
+            _ = try await cluster.task("one") { $0.phase == .running }
+            await cluster.kubelet.kill(StoryCluster.pod(1), "sidecar")
+            #expect(try await cluster.end(of: "one").phase == .interrupted)
+            try await cluster.ask("two", "What do you remember?")
+            let two = try await cluster.end(of: "two")
+            #expect(two.phase == .succeeded, "\(two)")
+            #expect(two.results?.answer?.contains("“Remember the plum.") == true, "\(two)")
+        }
+    }
+
+    @Test func anAgentThatRunsOutOfMemoryFailsItsTurnAndIsToldOf() async throws {
+        try await StoryCluster.run { cluster in
+            try cluster.startSupervisor()
+            try await cluster.ask("one", "run: sleep 60")
+            _ = try await cluster.task("one") { $0.phase == .running }
+            await cluster.kubelet.kill(StoryCluster.pod(1), "agent", outOfMemory: true)
+            #expect(try await cluster.end(of: "one").phase.isTerminal)
+            let trouble = try await cluster.until("the trouble") { try await cluster.condition("PodTrouble") }
+            #expect(trouble.reason == "OutOfMemory")
+            #expect(trouble.message.contains("memory"))
+            try await cluster.ask("two", "say: hello")
+            #expect(try await cluster.end(of: "two").phase == .succeeded)
+        }
+    }
+
+    @Test func anEvictedSessionGoesOnInAnotherPod() async throws {
+        try await StoryCluster.run { cluster in
+            try cluster.startSupervisor()
+            try await cluster.ask("zero", "Remember the plum.")
+            #expect(try await cluster.end(of: "zero").phase == .succeeded)
+            try await cluster.ask("one", "run: sleep 60")
+            _ = try await cluster.task("one") { $0.phase == .running }
+            await cluster.kubelet.evict(StoryCluster.pod(1))
+            try await cluster.ask("two", "What do you remember?")
+            #expect(try await cluster.end(of: "one").phase == .interrupted)
+            let two = try await cluster.end(of: "two")
+            #expect(two.results?.answer?.contains("“Remember the plum.") == true, "\(two)")
+            #expect(try await cluster.session { $0.phase == .ready }.epoch == 2)
+        }
+    }
+
+    @Test func whatKeepsAPodFromStartingIsSaidUntilItIsMended() async throws {
+        try await StoryCluster.run { cluster in
+            cluster.kubelet.setScheduling(false)
+            try cluster.startSupervisor()
+            try await cluster.ask("one", "say: hello")
+            let trouble = try await cluster.until("the trouble") { try await cluster.condition("PodTrouble") }
+            #expect(trouble.reason == "Unschedulable")
+            #expect(trouble.message.contains("Insufficient memory"))
+            _ = try await cluster.task("one") { $0.message?.contains("Insufficient memory") == true }
+            cluster.kubelet.setScheduling(true)
+            #expect(try await cluster.end(of: "one").phase == .succeeded)
+            try await cluster.until("the end of the trouble") {
+                try await cluster.condition("PodTrouble") == nil ? true : nil
+            }
+        }
+    }
+
+    /// A node that does not answer never leads to two writers, not even when somebody deletes the pod by force.
+    @Test func nothingIsStartedBesideAPodOnASilentNode() async throws {
+        try await StoryCluster.run { cluster in
+            var lifetime = Lifetime()
+            lifetime.startTimeout = .seconds(2)
+            try cluster.startSupervisor()
+            try await cluster.ask("one", "Remember the plum.\nrun: sleep 120", lifetime)
+            _ = try await cluster.task("one") { $0.phase == .running }
+            cluster.kubelet.loseNode()
+            try await cluster.pods.delete(StoryCluster.pod(1), gracePeriodSeconds: 0)
+            let lost = try await cluster.until("the condition") { try await cluster.condition("NodeLost") }
+            #expect(lost.message.contains("out-of-service"))
+            #expect(try await cluster.pods.list().items.map(\.metadata.name) == [StoryCluster.pod(1)])
+            #expect(await cluster.kubelet.livingPods == 1)
+            // The administrator vouches for it.
+            cluster.double.with { $0.removeNode(FakeKubelet.node) }
+            try await cluster.until("the next epoch") {
+                try await cluster.pods.list().items.map(\.metadata.name) == [StoryCluster.pod(2)] ? true : nil
+            }
+            #expect(try await cluster.session { $0.epoch == 2 }.phase == .starting)
+        }
+    }
+}
