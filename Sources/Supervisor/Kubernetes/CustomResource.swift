@@ -33,6 +33,14 @@ struct CustomResource<Spec: ClusterSpec>: KubernetesObject {
 typealias TaskObject = CustomResource<TaskSpec>
 typealias SessionObject = CustomResource<SessionSpec>
 
+extension TaskObject {
+    /// An annotation: the version that the Task had when it was made.
+    static let firstVersionAnnotation = "holdfast.dev/first-version"
+
+    /// The version that it had before a supervisor first wrote it.
+    var firstVersion: String { metadata.annotations?[Self.firstVersionAnnotation] ?? metadata.resourceVersion ?? "" }
+}
+
 /// The spec of a custom resource.
 protocol ClusterSpec: IndexedSpec, Sendable, Hashable, Codable where IndexedStatus: Sendable & Hashable & Codable {
     static var type: ResourceType { get }

@@ -60,7 +60,8 @@ final class KubernetesStore: Store {
         }
     }
 
-    private static func mayTryAgain(after error: KubernetesError) -> Bool {
+    /// Whether the same may go better another time.
+    static func mayTryAgain(after error: KubernetesError) -> Bool {
         switch error.code {
         case .conflict, .alreadyExists, .notFound: true
         default: error.isTransient
@@ -241,6 +242,9 @@ extension KubernetesStore {
         guard !finalizers.contains(Finalizer.task) else { return }
         var task = task
         task.metadata.finalizers = finalizers + [Finalizer.task]
+        // This write changes the version, which tells in which order Tasks were made.
+        task.metadata.annotations = (task.metadata.annotations ?? [:]).merging(
+            [TaskObject.firstVersionAnnotation: task.metadata.resourceVersion ?? ""]) { first, _ in first }
         keep(try await objects(TaskSpec.self).replace(task))
     }
 

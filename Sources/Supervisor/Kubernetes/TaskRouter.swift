@@ -50,9 +50,15 @@ final class TaskRouter: Sendable {
                 } catch {
                     logger.warning(
                         "could not be brought further; trying again", metadata: ["\(kind)": "\(name)", "error": "\(error)"])
-                    Task { [weak self] in
+                    if kind == "Task", (error as? KubernetesError).map(KubernetesStore.mayTryAgain) ?? false {
+                        // Those that were made after it wait: a session gets its Tasks in their order.
+                        putBack(name)
                         try? await Task.sleep(for: Self.pause)
-                        self?.notice(kind, name)
+                    } else {
+                        Task { [weak self] in
+                            try? await Task.sleep(for: Self.pause)
+                            self?.notice(kind, name)
+                        }
                     }
                 }
             }
@@ -65,6 +71,13 @@ final class TaskRouter: Sendable {
             if kind == "Task" { waiting.tasks.append(name) } else { waiting.sessions.append(name) }
         }
         waker.yield()
+    }
+
+    private func putBack(_ task: String) {
+        waiting.withLockedValue { waiting in
+            if !waiting.known.insert("Task/\(task)").inserted { waiting.tasks.removeAll { $0 == task } }
+            waiting.tasks.insert(task, at: 0)
+        }
     }
 
     private func next() -> (kind: String, name: String)? {
@@ -103,13 +116,12 @@ final class TaskRouter: Sendable {
         try await store.letGo(session)
     }
 
-    /// The order of Tasks that were made while nobody looked. The versions of those that nobody has written since tell it within
-    /// one second.
+    /// The order of Tasks that were made while nobody looked. Within one second their first versions tell it.
     private static func cameFirst(_ one: TaskObject, _ other: TaskObject) -> Bool {
         func rank(_ task: TaskObject) -> (Int64, Int64, UInt64, String) {
             (
                 task.status?.ordinal ?? .max, task.metadata.creationTimestamp?.milliseconds ?? 0,
-                task.metadata.resourceVersion.flatMap { UInt64($0) } ?? 0, task.metadata.name ?? ""
+                UInt64(task.firstVersion) ?? 0, task.metadata.name ?? ""
             )
         }
         return rank(one) < rank(other)

@@ -129,4 +129,60 @@ import Testing
             #expect(kept.first { $0.metadata.uid != old.metadata.uid }?.metadata.ownerReferences?.map(\.kind) == ["Session"])
         }
     }
+
+    /// An API server that drops watches, forgets its history, answers with 429, 500 and 409, and loses answers.
+    @Test func anAPIServerAtItsWorstLosesNothingAndDoesNothingTwice() async throws {
+        try await StoryCluster.run { cluster in
+            try cluster.startSupervisor()
+            try await cluster.until("a leader") { try await cluster.leader() }
+            let storm = Task {
+                @Sendable func isOurs(_ request: APIRequest) -> Bool {
+                    // What this test itself asks for is spared.
+                    request.path.contains(cluster.namespace) && !(request.method == "POST" && request.path.hasSuffix("/tasks"))
+                }
+                var round = 0
+                while !Task.isCancelled {
+                    let actions: [Fault.Action] = [
+                        .answer(500, reason: "InternalError", message: "no"),
+                        .answer(429, reason: "TooManyRequests", message: "later", retryAfter: 1), .drop, .dropAfter,
+                        .answer(409, reason: "Conflict", message: "the object has been modified"),
+                        .answer(503, reason: "ServiceUnavailable", message: "no leader"),
+                    ]
+                    let action = actions[round % actions.count]
+                    // At its worst it still lets some requests pass.
+                    cluster.double.clearFaults()
+                    cluster.double.inject(Fault(action, count: 3) { isOurs($0) && $0.method != "GET" })
+                    cluster.double.inject(Fault(actions[round % 4], count: 1) { isOurs($0) && $0.method == "GET" })
+                    if round % 3 == 0 { cluster.double.with { $0.compact() } }
+                    if round % 3 == 1 { cluster.double.endWatches() }
+                    if round % 5 == 2 { cluster.double.dropConnections() }
+                    round += 1
+                    try? await Task.sleep(for: .milliseconds(300))
+                }
+                return round
+            }
+            let names = (1...6).map { "task-\($0)" }
+            for name in names {
+                try await cluster.until("the creation of \(name)") {
+                    try await cluster.ask(name, "append: notes.txt | \(name)\\n")
+                }
+            }
+            for name in names { _ = try await cluster.task(name) { $0.session != nil } }
+            try await Task.sleep(for: .seconds(3))
+            storm.cancel()
+            #expect(await storm.value > 5)
+            cluster.double.clearFaults()
+            for (index, name) in names.enumerated() {
+                let task = try await cluster.end(of: name)
+                #expect(task.phase == .succeeded, "\(name): \(task)")
+                #expect(task.turn == TurnID(UInt64(index + 1)))
+                #expect(task.attempts == 1)
+            }
+            try await cluster.ask("last", "run: cat notes.txt")
+            #expect(try await cluster.end(of: "last").phase == .succeeded)
+            let notes = try FileManager.default.contents(atPath: #require(cluster.file("notes.txt")))
+            #expect(notes.map { String(decoding: $0, as: UTF8.self) } == names.map { $0 + "\n" }.joined())
+            #expect(try await cluster.sessions.list().items.count == 1)
+        }
+    }
 }
