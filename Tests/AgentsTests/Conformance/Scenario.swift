@@ -194,11 +194,14 @@ enum Scenario: String, CaseIterable, Sendable {
         await bench.interrupt()
         #expect(await running.value.end.state == .cancelled)
         expectMemory(bench, await bench.run("Then."))
+        // An agent that is killed as it begins may not have kept its conversation: then this prompt came behind a digest.
+        let isReseeded = await bench.recorder.events.contains { $0.type == "conversation.reseeded" }
 
         let stopped = await bench.begin("Never. {{write: \(bench.directory)/never.txt|yes}}", stopped: true).value
         #expect(stopped.end.state == .cancelled, "\(stopped.end)")
         #expect(!bench.fileExists("never.txt"))
-        expectMemory(bench, await bench.run("At last."), of: "Then.")
+        let last = await bench.run("At last.")
+        if isReseeded { expectMemory(bench, last, prompts: 2) } else { expectMemory(bench, last, of: "Then.") }
     }
 
     private func interruptIdle(_ bench: ConformanceBench) async throws {
