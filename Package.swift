@@ -173,6 +173,7 @@ let package = Package(
         tests("Workspace", ["Workspace", "AgentHost", "SessionModel"]),
         tests("Sidecar", ["Sidecar", "SessionModel", "Journal", "AgentHost", "Processes", "Curl"]),
         tests("Curl", ["Curl", "TLSServer", nioLocks]),
+        tests("HTTPServing", ["HTTPServing", "Curl", httpTypes, logging]),
         tests("GitHub", ["GitHub", "SessionModel", "Curl", nioLocks]),
         tests("GitGateway", ["GitGateway", "HTTPServing", "SessionModel", "Curl", nioLocks, logging]),
         .testTarget(

@@ -68,7 +68,9 @@ public struct HTTPService: Sendable {
     public func run(onListening: @escaping @Sendable (_ port: Int?) async -> Void = { _ in }) async throws {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let listener = NIOLockedValueBox<(any Channel)?>(nil)
-        let application = try application(on: loop) { channel in
+        let connections = Connections()
+        defer { connections.close() }
+        let application = try application(on: loop, connections: connections) { channel in
             listener.withLockedValue { $0 = channel }
             await onListening(channel.localAddress?.port)
         }
@@ -88,7 +90,7 @@ public struct HTTPService: Sendable {
     }
 
     private func application(
-        on loop: any EventLoop, onListening: @escaping @Sendable (any Channel) async -> Void
+        on loop: any EventLoop, connections: Connections, onListening: @escaping @Sendable (any Channel) async -> Void
     ) throws -> Application<Responder> {
         var decoder = HTTP1Channel.Configuration.DecoderConfiguration()
         decoder.maxHeaderFieldSize = 16 << 10
@@ -102,10 +104,15 @@ public struct HTTPService: Sendable {
             case .tcp(let host, let port): .hostname(host, port: port)
             }
         let timeout = TimeAmount.milliseconds(clientTimeout.milliseconds)
-        let http = HTTPServerBuilder.http1(
-            configuration: .init(
-                additionalChannelHandlers: [StallGuard(limit: timeout)], idleTimeout: timeout,
-                httpDecoderConfiguration: decoder))
+        let http = HTTPServerBuilder { [decoder] responder in
+            HeldConnections(
+                base: HTTP1Channel(
+                    responder: responder,
+                    configuration: .init(
+                        additionalChannelHandlers: [StallGuard(limit: timeout)], idleTimeout: timeout,
+                        httpDecoderConfiguration: decoder)),
+                connections: connections)
+        }
         return Application(
             responder: Responder(access: access, routes: routes, clientTimeout: timeout, logger: logger),
             server: try tls.map { try .tls(http, tlsConfiguration: $0.configuration) } ?? http,

@@ -19,6 +19,7 @@ final class FakeSidecars: Sendable {
     let program: String
     private let fifo: String
     private let sessions = NIOLockedValueBox<[String: FakeSession]>([:])
+    private let servers = NIOLockedValueBox<[Task<Void, any Error>]>([])
 
     init(directory: String) throws {
         program = "\(directory)/sidecar"
@@ -42,6 +43,7 @@ final class FakeSidecars: Sendable {
     }
 
     deinit {
+        for server in servers.withLockedValue(\.self) { server.cancel() }
         let descriptor = open(fifo, O_WRONLY | O_NONBLOCK)
         _ = write(descriptor, "quit\n", 5)
         close(descriptor)
@@ -69,9 +71,7 @@ final class FakeSidecars: Sendable {
         var quiet = Logger(label: "fake")
         quiet.logLevel = .critical
         let service = HTTPService(.unix(path: socket), routes: session.routes(), logger: quiet)
-        // It serves until the process ends: NIO takes a connection that comes while a server is cancelled, and that nobody accepts any
-        // more, for a mistake, and ends the process.
-        Task { try await service.run() }
+        servers.withLockedValue { $0.append(Task { try await service.run() }) }
     }
 }
 
