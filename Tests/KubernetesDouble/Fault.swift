@@ -9,6 +9,8 @@ public struct Fault: Sendable {
         case dropAfter
         /// Never answers.
         case silence
+        /// Does what is asked, and answers when this has returned.
+        case answerAfter(@Sendable () async -> Void)
         /// Answers later.
         case delay(Duration)
     }

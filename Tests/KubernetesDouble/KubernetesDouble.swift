@@ -122,11 +122,14 @@ public final class KubernetesDouble: Sendable {
         case .drop: exchange.drop()
         case .silence: break
         case .dropAfter:
-            _ = state.withLockedValue { state in
-                defer { Self.tell(&state) }
-                return state.cluster.answer(call)
-            }
+            _ = answer(call)
             exchange.drop()
+        case .answerAfter(let moment):
+            let answer = answer(call)
+            Task {
+                await moment()
+                Self.send(answer, exchange)
+            }
         case .delay(let pause):
             Task {
                 try? await Task.sleep(for: pause)
@@ -138,12 +141,14 @@ public final class KubernetesDouble: Sendable {
 
     private func perform(_ call: APIRequest, _ exchange: TLSExchange) {
         if call.isWatch { return watch(call, exchange) }
-        let answer = state.withLockedValue { state in
-            let answer = state.cluster.answer(call)
-            Self.tell(&state)
-            return answer
+        Self.send(answer(call), exchange)
+    }
+
+    private func answer(_ call: APIRequest) -> Answer {
+        state.withLockedValue { state in
+            defer { Self.tell(&state) }
+            return state.cluster.answer(call)
         }
-        Self.send(answer, exchange)
     }
 
     private static func takeFault(for call: APIRequest, _ state: inout State) -> Fault.Action? {

@@ -59,8 +59,8 @@ final class ClusterCache: Sendable {
     func read<Value>(_ body: (ClusterView) throws -> Value) rethrows -> Value { try view.withLockedValue { try body($0) } }
 
     /// Takes note of what the server has answered to a write.
-    func note(_ body: (inout ClusterView, ContinuousClock.Instant) -> Change) {
-        view.withLockedValue { view in feed.publish([body(&view, .now)]) }
+    func note(_ body: (inout ClusterView, ContinuousClock.Instant) -> Change?) {
+        view.withLockedValue { view in feed.publish(body(&view, .now).map { [$0] } ?? []) }
     }
 
     /// The same for what nobody else waits for.

@@ -36,7 +36,7 @@ struct ClusterView: Sendable {
             guard tasks.told(task, at: now) else { return [] }
             return [note(task, over: before)]
         case .deleted(let task):
-            guard let known = tasks.toldDeleted(task) else { return [] }
+            guard let known = tasks.toldDeleted(task, at: now) else { return [] }
             return [forget(known)]
         }
     }
@@ -48,7 +48,7 @@ struct ClusterView: Sendable {
             guard sessions.told(session, at: now) else { return [] }
             return [note(session, isNew: isNew)]
         case .deleted(let session):
-            guard let known = sessions.toldDeleted(session) else { return [] }
+            guard let known = sessions.toldDeleted(session, at: now) else { return [] }
             return [note(known, isNew: false)]
         }
     }
@@ -56,41 +56,31 @@ struct ClusterView: Sendable {
     mutating func hear(_ change: Kubernetes.Change<GenericObject>, at now: ContinuousClock.Instant) {
         switch change {
         case .added(let record), .updated(_, let record): _ = keyRecords.told(record, at: now)
-        case .deleted(let record): _ = keyRecords.toldDeleted(record)
+        case .deleted(let record): _ = keyRecords.toldDeleted(record, at: now)
         }
     }
 
     /// This process has written it. One that was only waiting for its last finalizer is gone with that.
-    mutating func wrote(_ task: TaskObject, at now: ContinuousClock.Instant) -> Change {
+    mutating func wrote(_ task: TaskObject, at now: ContinuousClock.Instant) -> Change? {
+        if task.metadata.isGone { return tookAway(task, at: now) }
         let before = tasks.objects[task.metadata.name ?? ""]
-        if task.metadata.isGone {
-            tasks.tookAway(task, at: now)
-            return forget(before ?? task)
-        }
-        tasks.wrote(task, at: now)
-        return note(task, over: before)
+        return tasks.wrote(task, at: now) ? note(task, over: before) : nil
     }
 
-    mutating func wrote(_ session: SessionObject, at now: ContinuousClock.Instant) -> Change {
+    mutating func wrote(_ session: SessionObject, at now: ContinuousClock.Instant) -> Change? {
+        if session.metadata.isGone { return tookAway(session, at: now) }
         let isNew = sessions.objects[session.metadata.name ?? ""] == nil
-        if session.metadata.isGone {
-            sessions.tookAway(session, at: now)
-        } else {
-            sessions.wrote(session, at: now)
-        }
-        return note(session, isNew: isNew)
+        return sessions.wrote(session, at: now) ? note(session, isNew: isNew) : nil
     }
 
-    mutating func wrote(_ record: GenericObject, at now: ContinuousClock.Instant) { keyRecords.wrote(record, at: now) }
+    mutating func wrote(_ record: GenericObject, at now: ContinuousClock.Instant) { _ = keyRecords.wrote(record, at: now) }
 
-    mutating func tookAway(_ task: TaskObject, at now: ContinuousClock.Instant) -> Change {
-        tasks.tookAway(task, at: now)
-        return forget(task)
+    mutating func tookAway(_ task: TaskObject, at now: ContinuousClock.Instant) -> Change? {
+        tasks.tookAway(task, at: now).map { forget($0) }
     }
 
-    mutating func tookAway(_ session: SessionObject, at now: ContinuousClock.Instant) -> Change {
-        sessions.tookAway(session, at: now)
-        return note(session, isNew: false)
+    mutating func tookAway(_ session: SessionObject, at now: ContinuousClock.Instant) -> Change? {
+        sessions.tookAway(session, at: now).map { note($0, isNew: false) }
     }
 
     // MARK: What they are found by

@@ -8,8 +8,14 @@ struct Replica<Object: KubernetesObject>: Sendable {
     private(set) var objects: [String: Object] = [:]
     /// What was written here, until the watch tells of it: by name.
     private var written: [String: (version: String, since: Instant)] = [:]
-    /// What was deleted here, until the watch tells of it: by uid.
-    private var deleted: [String: Instant] = [:]
+    /// What is gone, by uid, so that an answer that comes late does not bring it back: whether the watch has told of it, and since
+    /// when.
+    private var gone: [String: (isTold: Bool, since: Instant)] = [:]
+    /// So many are remembered before those are looked for whose time is up.
+    private var room = 64
+
+    /// How many it remembers that are gone.
+    var remembered: Int { gone.count }
 
     /// A watch that is older than this has lost the change; it is believed then, whatever was written.
     private static var patience: Duration { .seconds(60) }
@@ -17,9 +23,10 @@ struct Replica<Object: KubernetesObject>: Sendable {
     /// - Returns: whether it is another state than the one that was known.
     mutating func told(_ object: Object, at now: Instant) -> Bool {
         let name = object.metadata.name ?? ""
-        if let uid = object.metadata.uid, let since = deleted[uid] {
-            if since + Self.patience > now { return false }
-            deleted[uid] = nil
+        if let uid = object.metadata.uid, let end = gone[uid] {
+            // On its way since before the deletion.
+            if !end.isTold, end.since + Self.patience > now { return false }
+            gone[uid] = nil
         }
         let version = object.metadata.resourceVersion ?? ""
         if let own = written[name] {
@@ -35,29 +42,37 @@ struct Replica<Object: KubernetesObject>: Sendable {
     }
 
     /// - Returns: the last state that was known; nil when it is not known any more, or another one has its name.
-    mutating func toldDeleted(_ object: Object) -> Object? {
-        if let uid = object.metadata.uid { deleted[uid] = nil }
+    mutating func toldDeleted(_ object: Object, at now: Instant) -> Object? {
+        bury(object, isTold: true, at: now)
         return remove(object)
     }
 
     /// What the server answered to a write.
-    mutating func wrote(_ object: Object, at now: Instant) {
+    /// - Returns: whether it is what is known now; otherwise the watch was faster than the answer, and has told of a later write or of
+    ///   the object's end.
+    mutating func wrote(_ object: Object, at now: Instant) -> Bool {
         let name = object.metadata.name ?? ""
         let version = object.metadata.resourceVersion ?? ""
-        // Somebody's later write may have been told first.
-        if let known = objects[name], known.metadata.uid == object.metadata.uid,
-            Self.isOlder(version, than: known.metadata.resourceVersion ?? "")
-        {
-            return
-        }
+        if let uid = object.metadata.uid, gone[uid] != nil { return false }
+        if let known = objects[name], Self.isOlder(version, than: known.metadata.resourceVersion ?? "") { return false }
         objects[name] = object
         written[name] = (version, now)
+        return true
     }
 
     /// The server has taken it away.
-    mutating func tookAway(_ object: Object, at now: Instant) {
-        if let uid = object.metadata.uid { deleted[uid] = now }
-        _ = remove(object)
+    /// - Returns: the last state that was known; nil when it is not known any more, or another one has its name.
+    mutating func tookAway(_ object: Object, at now: Instant) -> Object? {
+        bury(object, isTold: false, at: now)
+        return remove(object)
+    }
+
+    private mutating func bury(_ object: Object, isTold: Bool, at now: Instant) {
+        guard let uid = object.metadata.uid else { return }
+        gone[uid] = (isTold || gone[uid]?.isTold == true, now)
+        guard gone.count > room else { return }
+        gone = gone.filter { $0.value.since + Self.patience > now }
+        room = max(64, gone.count * 2)
     }
 
     private mutating func remove(_ object: Object) -> Object? {

@@ -251,6 +251,37 @@ import Testing
             }
         }
     }
+
+    /// The watch tells of the Task's end before the answer to its last write arrives.
+    @Test func anAnswerThatComesAfterItsTaskIsGoneDoesNotBringItBack() async throws {
+        try await TestNamespace.with { namespace in
+            try await withRouter(namespace) {
+                try await namespace.apply("one", TestNamespace.task("1"))
+                try await namespace.until { try $0.task(named: "one")?.status.session != nil }
+                try await namespace.store.write { store in
+                    var task = try #require(try store.task(named: "one"))
+                    task.status.sentTo = "0123456789abcdef"
+                    _ = try store.update(task)
+                }
+                try await namespace.tasks.delete("one")
+                try await namespace.until { try $0.task(named: "one")?.status.cancelRequested == true }
+                let (gate, opener) = AsyncStream.makeStream(of: Never.self)
+                namespace.double.inject(
+                    Fault(.answerAfter { for await _ in gate {} }) {
+                        $0.method == "PUT" && $0.path.hasSuffix("/tasks/one/status")
+                    })
+                async let answer: Void = namespace.store.write { store in
+                    var task = try #require(try store.task(named: "one"))
+                    task.status.end(.cancelled, .cancelled, "done", at: .now)
+                    _ = try store.update(task)
+                }
+                try await namespace.until { try $0.task(named: "one") == nil }
+                opener.finish()
+                try await answer
+                #expect(try await namespace.store.read { try $0.task(named: "one") } == nil)
+            }
+        }
+    }
 }
 
 /// Says from the call after so many on that it is spent.
