@@ -30,6 +30,9 @@ final class HostLoop {
 
     /// How long the processes have to end by themselves when the sidecar is gone.
     static let lossGrace: Duration = .seconds(2)
+    /// When nothing has happened for so long, in milliseconds, memory is given back, once.
+    private static let restAfter: Int32 = 3000
+    private var rests = false
     /// While so much waits for the sidecar, nothing more is read from processes, however many there are.
     private static let mostWaiting = 256 * 1024
 
@@ -86,7 +89,11 @@ final class HostLoop {
                 sources.append { _ in .stream(id, stream) }
             }
         }
-        guard poll(&requests, nfds_t(requests.count), timeout) > 0 else { return [] }
+        let mayRest = timeout < 0 && !rests
+        let ready = poll(&requests, nfds_t(requests.count), mayRest ? Self.restAfter : timeout)
+        rests = ready == 0 && (rests || mayRest)
+        if rests, mayRest { clinux_give_back_memory() }
+        guard ready > 0 else { return [] }
         return zip(requests, sources).compactMap { request, source in request.revents == 0 ? nil : source(request.revents) }
     }
 

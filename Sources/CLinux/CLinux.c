@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -168,7 +169,8 @@ uint32_t clinux_crc32c(uint32_t crc, const void *bytes, size_t count) {
 // Defined by the linker: everything between them is mapped from the file, and not writable.
 extern const char __executable_start, etext;
 
-void clinux_forget_startup_code(void) {
+void clinux_give_back_memory(void) {
+    malloc_trim(0);
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t start = (uintptr_t)&__executable_start & ~(page - 1);
     uintptr_t end = (uintptr_t)&etext & ~(page - 1);

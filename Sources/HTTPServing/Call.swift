@@ -80,8 +80,18 @@ public struct Call: Sendable {
     }
 
     /// Runs a wait that is given up when the client goes away.
-    public func whileConnected<Value: Sendable>(_ wait: @Sendable () async throws -> Value) async throws -> Value {
-        try await request.body.consumeWithCancellationOnInboundClose { _ in try await wait() }
+    public func whileConnected<Value: Sendable>(_ wait: @escaping @Sendable () async throws -> Value) async throws -> Value {
+        let presence = try await channel.pipeline.handler(type: ClientPresence.self).get()
+        return try await withThrowingTaskGroup(of: Value.self) { group in
+            group.addTask { try await wait() }
+            group.addTask {
+                await presence.gone()
+                throw CancellationError()
+            }
+            defer { group.cancelAll() }
+            guard let value = try await group.next() else { throw CancellationError() }
+            return value
+        }
     }
 
     /// True when the client asks for this media type.

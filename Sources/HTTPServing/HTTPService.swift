@@ -109,7 +109,7 @@ public struct HTTPService: Sendable {
                 base: HTTP1Channel(
                     responder: responder,
                     configuration: .init(
-                        additionalChannelHandlers: [StallGuard(limit: timeout)], idleTimeout: timeout,
+                        additionalChannelHandlers: [StallGuard(limit: timeout), ClientPresence()], idleTimeout: timeout,
                         httpDecoderConfiguration: decoder)),
                 connections: connections)
         }

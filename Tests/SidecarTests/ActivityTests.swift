@@ -25,6 +25,21 @@ import Testing
         }
     }
 
+    @Test func oneConnectionServesOneLongPollAfterTheOther() async throws {
+        try await SidecarProcess.with { sidecar in
+            let version = try await sidecar.json(Activity.self, "GET", "/v1/activity").version
+            try await blocking {
+                let connection = try RawConnection(socket: sidecar.home.socket)
+                for _ in 1...3 {
+                    connection.send("GET /v1/activity?after=\(version)&wait=20ms HTTP/1.1\r\nHost: sidecar\r\n\r\n")
+                    let answer = try connection.read(until: "}")
+                    #expect(answer.hasPrefix("HTTP/1.1 200"))
+                    #expect(!answer.lowercased().contains("connection: close"))
+                }
+            }
+        }
+    }
+
     @Test func aConditionalDrainIsRefusedWhileBusyAndFinalWhenTaken() async throws {
         try await SidecarProcess.with(agent: .demo()) { sidecar in
             try await sidecar.enqueue("run: sleep 60")

@@ -45,9 +45,9 @@ int clinux_pipe(int ends[2]);
 /// Accepts a connection; its descriptor is non-blocking and closed on exec. -1 with errno.
 int clinux_accept(int listener);
 
-/// Lets go of the pages of this program's code and constants; what is needed again comes back from the page cache. Most of what
-/// runs at the start of a large static program runs never again.
-void clinux_forget_startup_code(void);
+/// Gives back the memory that the program has freed, and the pages of its code and constants: what is needed again of these comes
+/// back from the page cache. Most of what runs at the start of a large static program runs never again.
+void clinux_give_back_memory(void);
 
 #define CLINUX_MOST_DESCRIPTORS 16
 #define CLINUX_SAME_GROUP 0

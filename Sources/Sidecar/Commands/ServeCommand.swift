@@ -107,7 +107,7 @@ struct ServeCommand: AsyncParsableCommand {
                     listening.notice("listening", metadata: ["socket": "\(socket)"])
                     await session.start()
                     // When what is behind this has settled, too. It makes the process smaller, and nothing waits for it.
-                    _ = Alarm(in: .milliseconds(200)) { clinux_forget_startup_code() }
+                    _ = Alarm(in: .milliseconds(200)) { clinux_give_back_memory() }
                 }
             }
             if let address, let token {

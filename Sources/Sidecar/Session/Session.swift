@@ -1,5 +1,6 @@
 import AgentHost
 import Agents
+import CLinux
 import FoundationEssentials
 import Glibc
 import HTTPServing
@@ -28,6 +29,8 @@ public actor Session {
     private var queue: TurnQueue
     private var signal: ChangeSignal
     private var timer: (due: Timestamp, alarm: Alarm)?
+    /// Set between turns: what they took is given back when none has come for a while.
+    private var rest: Alarm?
     /// Effects that wait for what was recorded before them to be durable.
     private var outbox: [(sequence: UInt64, effects: [TurnQueue.Effect])] = []
     private var outboxRuns = false
@@ -108,6 +111,7 @@ public actor Session {
         hostTask?.cancel()
         await hostTask?.value
         timer?.alarm.cancel()
+        rest?.cancel()
         backgroundTask?.cancel()
         await turnTask?.value
         await journal.close()
@@ -250,6 +254,8 @@ public actor Session {
 
     private func run(_ id: TurnID) async {
         guard let turn = queue.running, turn.id == id, let tools, let driver = tools.driver else { return }
+        rest?.cancel()
+        defer { rest = Alarm(in: .seconds(3)) { clinux_give_back_memory() } }
         let attempt = turn.attempts
         let reporter = SessionReporter(session: self, turn: id, attempt: attempt)
         var outcome: TurnOutcome
