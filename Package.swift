@@ -134,7 +134,7 @@ let package = Package(
             ],
             // holdfast-bench-sessions measures its parts as they are released.
             swiftSettings: settings + [.unsafeFlags(["-enable-testing"], .when(configuration: .release))]),
-        library("Holdfast", ["SessionModel", "Rendering", "Curl", arguments, nioLocks, yams]),
+        library("Holdfast", ["SessionModel", "Rendering", "Curl", "Processes", arguments, nioLocks, yams]),
 
         // An honest demonstration agent, for `make run` and the tests.
         library("DemoAgent", ["SessionModel", "CLinux"]),

@@ -31,7 +31,7 @@ struct API: Sendable {
         _ method: String, _ path: String, query: [(String, String?)] = [], headers: [(name: String, value: String)] = [],
         body: [UInt8]? = nil, timeout: Duration = .seconds(30)
     ) async throws(Failure) -> [UInt8] {
-        var request = try request(method, path, query, headers)
+        var request = try await request(method, path, query, headers)
         request.body = body
         if body != nil { request.headers.append(("Content-Type", "application/json")) }
         request.timeout = timeout
@@ -50,7 +50,7 @@ struct API: Sendable {
 
     /// The lines of an answer, as they arrive.
     func lines(_ path: String, query: [(String, String?)]) async throws(Failure) -> Lines<CurlBody> {
-        var request = try request("GET", path, query, [("Accept", "application/x-ndjson")])
+        var request = try await request("GET", path, query, [("Accept", "application/x-ndjson")])
         request.timeout = nil
         do {
             let response = try await context.client.stream(request)
@@ -121,15 +121,25 @@ struct API: Sendable {
 
     private func request(
         _ method: String, _ path: String, _ query: [(String, String?)], _ headers: [(name: String, value: String)]
-    ) throws(Failure) -> CurlRequest {
-        let address = try ServerAddress.resolve(options, environment: context.environment) { path in
-            (try? Data(contentsOf: URL(filePath: path))).map { String(decoding: $0, as: UTF8.self) }
-        }
+    ) async throws(Failure) -> CurlRequest {
+        let address = try await address()
         let items = query.compactMap { name, value in value.map { "\(name)=\(Self.segment($0))" } }
         var request = CurlRequest(
             method, address.url + path + (items.isEmpty ? "" : "?" + items.joined(separator: "&")), headers: headers)
         if let token = address.token { request.headers.append(("Authorization", "Bearer \(token)")) }
         return request
+    }
+
+    private func address() async throws(Failure) -> ServerAddress {
+        func read(_ path: String) -> String? {
+            (try? Data(contentsOf: URL(filePath: path))).map { String(decoding: $0, as: UTF8.self) }
+        }
+        guard let kubectl = options.cluster(environment: context.environment, isPlugin: context.isPlugin) else {
+            return try ServerAddress.resolve(options, environment: context.environment, read: read)
+        }
+        var address = try await context.cluster.address(through: kubectl, tokenFile: options.tokenFile)
+        if let file = options.tokenFile { address.token = try ServerAddress.token(in: file, read: read) }
+        return address
     }
 
     private func refusal(_ status: Int, _ body: [UInt8]) -> Failure {

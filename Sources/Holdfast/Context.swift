@@ -14,6 +14,9 @@ struct Context: Sendable {
     /// Ends when the user presses Ctrl-C.
     var interrupt: @Sendable () async -> Void
     var client: CurlClient
+    /// It runs as `kubectl holdfast`, and talks to a cluster unless told otherwise.
+    var isPlugin = false
+    let cluster = ClusterAccess()
     /// The pause before a lost server is tried again. It doubles up to 20 times itself.
     var retryDelay: Duration = .milliseconds(250)
     /// How long a server may be away before a command that follows gives up.
@@ -33,9 +36,11 @@ struct Context: Sendable {
 
     private static var process: Context {
         let environment = ProcessInfo.processInfo.environment
-        return Context(
+        var context = Context(
             environment: environment, directory: FileManager.default.currentDirectoryPath,
             console: .process(environment: environment), readInput: readStandardInput, interrupt: nextInterrupt)
+        context.isPlugin = CommandLine.arguments.first?.split(separator: "/").last == "kubectl-holdfast"
+        return context
     }
 
     private static func readStandardInput() -> [UInt8] {

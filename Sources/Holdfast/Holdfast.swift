@@ -4,6 +4,12 @@ import ArgumentParser
 public enum Holdfast {
     /// Runs one command line, without the program's name, and returns its exit status. What goes wrong is one sentence on stderr.
     public static func run(_ arguments: [String]) async -> Int32 {
+        let status = await perform(arguments)
+        await Context.current.cluster.close()
+        return status
+    }
+
+    private static func perform(_ arguments: [String]) async -> Int32 {
         let console = Context.current.console
         do {
             var command = try Root.parseAsRoot(arguments)

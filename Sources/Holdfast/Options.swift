@@ -13,6 +13,36 @@ struct ServerOptions: ParsableArguments, Sendable {
         help: ArgumentHelp(
             "The data directory of the server on this machine (HOLDFAST_DATA; else ~/.local/share/holdfast).", valueName: "dir"))
     var dataDir: String?
+
+    @Option(help: ArgumentHelp("Talk to the supervisor of a cluster: a context of the kubeconfig.", valueName: "name"))
+    var context: String?
+
+    @Option(help: ArgumentHelp("The kubeconfig of that cluster (KUBECONFIG; else ~/.kube/config).", valueName: "file"))
+    var kubeconfig: String?
+
+    @Option(
+        name: [.customShort("n"), .long],
+        help: ArgumentHelp("The supervisor's namespace in that cluster (else the context's).", valueName: "namespace"))
+    var namespace: String?
+
+    func validate() throws {
+        if server != nil || dataDir != nil, !clusterFlags.isEmpty {
+            throw ValidationError("--server and --data-dir name one server, and \(clusterFlags[0]) another: give one.")
+        }
+    }
+
+    private var clusterFlags: [String] {
+        [("--context", context), ("--kubeconfig", kubeconfig), ("--namespace", namespace)].flatMap { flag, value in
+            value.map { [flag, $0] } ?? []
+        }
+    }
+
+    /// How the cluster is reached whose supervisor is meant; nil when another server is.
+    /// - Parameter isPlugin: it runs as `kubectl holdfast`.
+    func cluster(environment: [String: String], isPlugin: Bool) -> Kubectl? {
+        guard !clusterFlags.isEmpty || (isPlugin && server == nil && dataDir == nil) else { return nil }
+        return Kubectl(flags: clusterFlags, environment: environment)
+    }
 }
 
 enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable { case table, json, yaml }

@@ -42,12 +42,16 @@ struct ServerAddress: Sendable, Hashable {
         }
         while url.hasSuffix("/") { url.removeLast() }
         guard let tokenFile else { return ServerAddress(url: url, token: nil) }
-        guard let text = read(tokenFile) else {
-            throw Failure(.failed, "the token file \(tokenFile) cannot be read: check its path and its permissions")
+        return ServerAddress(url: url, token: try token(in: tokenFile, read: read))
+    }
+
+    static func token(in file: String, read: (String) -> String?) throws(Failure) -> String {
+        guard let text = read(file) else {
+            throw Failure(.failed, "the token file \(file) cannot be read: check its path and its permissions")
         }
         let token = text.split(whereSeparator: \.isWhitespace).first.map(String.init)
-        guard let token else { throw Failure(.failed, "the token file \(tokenFile) is empty") }
-        return ServerAddress(url: url, token: token)
+        guard let token else { throw Failure(.failed, "the token file \(file) is empty") }
+        return token
     }
 
     private static func defaultRecord(_ environment: [String: String]) -> String {

@@ -36,6 +36,8 @@ public struct SessionMachine: Sendable, Hashable {
     // What is known of the world.
     private var runtime: Runtime
     private var openTasks: Int?
+    /// The journal of a Task that has not ended has been told of it.
+    private var hasSent = false
     private var wishes = Wishes()
 
     // What was asked and when, so that it is asked again if no answer comes.
@@ -150,8 +152,8 @@ extension SessionMachine {
         /// The supervisor has restarted.
         case restored
         case wishes(Wishes)
-        /// How many Tasks of the session have not ended.
-        case tasks(open: Int)
+        /// How many Tasks of the session have not ended, and whether any of them was handed to its journal.
+        case tasks(open: Int, sent: Bool = false)
         /// The process runs (again found, after a restart).
         case started(epoch: UInt32)
         /// The sidecar answers and is ready.
@@ -166,6 +168,8 @@ extension SessionMachine {
         case unknown(epoch: UInt32, why: String)
         /// The process has ended, or was never started. `crashed` is false when it could not have been at fault.
         case gone(epoch: UInt32, why: String, crashed: Bool)
+        /// The process cannot be started as the session asks, however often it is tried.
+        case impossible(epoch: UInt32, why: String)
         /// The sidecar has agreed to drain: final for the epoch.
         case drainAccepted(epoch: UInt32)
         /// The sidecar is busy, or could not be asked.
@@ -244,8 +248,9 @@ extension SessionMachine {
         case .wishes(let wishes):
             self.wishes = wishes
             lifetime = (wishes.lifetime ?? Lifetime()).resolved
-        case .tasks(let open):
+        case .tasks(let open, let sent):
             openTasks = open
+            hasSent = sent
         case .started(let epoch):
             guard epoch == self.epoch, runtime == .unknown else { return }
             becomeAlive(at: now)
@@ -273,6 +278,10 @@ extension SessionMachine {
         case .gone(let epoch, let why, let crashed):
             guard epoch == self.epoch, runtime != .none else { return }
             gone(why: why, crashed: crashed, at: now)
+        case .impossible(let epoch, let why):
+            guard epoch == self.epoch, runtime != .none, phase == .starting else { return }
+            forgetProcess()
+            fail(why, at: now)
         case .drainAccepted(let epoch):
             guard epoch == self.epoch, runtime == .alive, phase == .ready else { return }
             enter(.draining, drainReason(at: now), at: now)
@@ -303,7 +312,42 @@ extension SessionMachine {
 
     private mutating func gone(why: String, crashed: Bool, at now: Timestamp) {
         let wasDraining = phase == .draining
+        // It was told to go before it was ready.
+        let wasUnwanted = phase == .starting && isUnwanted(at: now)
         if let startedAt, phase == .ready, now - startedAt >= Self.stableAfter { crashes = 0 }
+        forgetProcess()
+        if wasDraining {
+            crashes = 0
+            if endsAfterDrain(at: now) {
+                enter(.ended, endReason(at: now), at: now)
+            } else {
+                enter(.suspended, wishes.suspend ? Self.suspended : idleReason, at: now)
+            }
+            return
+        }
+        guard crashed, !wasUnwanted else {
+            retryAt = phase == .starting ? now + Self.startPause : now
+            enter(.starting, (.crash, why), at: now)
+            return
+        }
+        crashes += 1
+        if crashes >= Self.maxCrashes {
+            fail("\(crashes) crashes in a row; the last: \(why)", at: now)
+        } else {
+            let pause = TimeSpan.seconds(min(60, 1 << Int64(crashes - 1)))
+            retryAt = now + pause
+            enter(.starting, (.crash, "restarts \(pause) after crash \(crashes): \(why)"), at: now)
+        }
+    }
+
+    private mutating func fail(_ why: String, at now: Timestamp) {
+        // Whoever performs the effects ends the open Tasks together with this; only new ones revive the session.
+        openTasks = 0
+        enter(.failed, (.crash, why), at: now)
+    }
+
+    /// No process is alive.
+    private mutating func forgetProcess() {
         runtime = .none
         activity = nil
         startedAt = nil
@@ -315,30 +359,6 @@ extension SessionMachine {
         unreachableSince = nil
         unknownSince = nil
         unknownWhy = nil
-        if wasDraining {
-            crashes = 0
-            if endsAfterDrain(at: now) {
-                enter(.ended, endReason(at: now), at: now)
-            } else {
-                enter(.suspended, wishes.suspend ? Self.suspended : idleReason, at: now)
-            }
-            return
-        }
-        guard crashed else {
-            retryAt = phase == .starting ? now + Self.startPause : now
-            enter(.starting, (.crash, why), at: now)
-            return
-        }
-        crashes += 1
-        if crashes >= Self.maxCrashes {
-            // Whoever performs the effects ends the open Tasks together with this; only new ones revive the session.
-            openTasks = 0
-            enter(.failed, (.crash, "\(crashes) crashes in a row; the last: \(why)"), at: now)
-        } else {
-            let pause = TimeSpan.seconds(min(60, 1 << Int64(crashes - 1)))
-            retryAt = now + pause
-            enter(.starting, (.crash, "restarts \(pause) after crash \(crashes): \(why)"), at: now)
-        }
     }
 
     private mutating func enter(_ phase: SessionPhase, _ why: (cause: PhaseCause, message: String)?, at now: Timestamp) {
@@ -398,6 +418,10 @@ extension SessionMachine {
             if let startBy, startBy <= now {
                 self.startBy = nil
                 message = "not ready after \(lifetime.startTimeout): stopped, to try again"
+                stop(at: now, &effects)
+            } else if stopAgainAt == nil, isUnwanted(at: now) {
+                startBy = nil
+                message = "no longer wanted: stopped before it was ready"
                 stop(at: now, &effects)
             } else {
                 stopIfDue(at: now, &effects)
@@ -477,6 +501,12 @@ extension SessionMachine {
 
     private func mustEnd(at now: Timestamp) -> Bool {
         wishes.end || ttlEnd <= now || isForgotten(at: now) || (isDone && phase != .failed && !isWoken)
+    }
+
+    /// A process that is not ready yet need not become so. One that can tell what became of Tasks is waited for: its journal is
+    /// read before it ends.
+    private func isUnwanted(at now: Timestamp) -> Bool {
+        (mustEnd(at: now) || (wishes.suspend && !isWoken)) && openTasks != nil && !hasSent
     }
 
     /// Where a drain leads. A Task that came in the meantime keeps an idle session from ending.

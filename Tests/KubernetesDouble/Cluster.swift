@@ -60,6 +60,7 @@ public struct Cluster: Sendable {
             kind("", "pods", "Pod", status: true), kind("", "secrets", "Secret"), kind("", "configmaps", "ConfigMap"),
             kind("", "persistentvolumeclaims", "PersistentVolumeClaim", status: true),
             kind("coordination.k8s.io", "leases", "Lease"), kind("events.k8s.io", "events", "Event"),
+            kind("", "events", "Event"),
             kind(
                 "apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition", namespaced: false, status: true),
         ]

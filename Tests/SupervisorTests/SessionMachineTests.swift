@@ -55,6 +55,42 @@ private struct World {
         #expect(world.machine.acceptsTurns)
     }
 
+    @Test func whatIsNotWantedAnyMoreNeedNotBecomeReady() {
+        var world = World()
+        world.send(.tasks(open: 1))
+        let stopped = world.send(.wishes(.init(end: true)))
+        #expect(stopped == [.stop(epoch: 1, grace: SessionMachine.stopGrace)])
+        world.send(.gone(epoch: 1, why: "it was deleted", crashed: true))
+        #expect(world.machine.phase == .ended)
+
+        // One whose journal can tell what became of a Task is waited for.
+        world = World()
+        world.send(.tasks(open: 1, sent: true))
+        #expect(world.send(.wishes(.init(end: true))).isEmpty)
+        world.send(.ready(world.activity()))
+        #expect(world.machine.phase == .draining)
+
+        // It was no crash: suspended again and again, a session does not fail of it.
+        world = World()
+        for round in 1...SessionMachine.maxCrashes + 1 {
+            world.send(.wishes(.init()))
+            world.send(.tasks(open: 1))
+            #expect(world.send(.wishes(.init(suspend: true))).count == 1)
+            world.send(.gone(epoch: world.machine.epoch, why: "it was deleted", crashed: true))
+            #expect(world.machine.phase == .suspended, "round \(round)")
+        }
+    }
+
+    @Test func whatCanNeverStartFailsAtOnce() {
+        var world = World()
+        world.send(.tasks(open: 1))
+        #expect(world.send(.impossible(epoch: 1, why: "no such image")).isEmpty)
+        #expect(world.machine.phase == .failed)
+        #expect(world.machine.message == "no such image")
+        // A new Task tries again.
+        #expect(world.send(.tasks(open: 1)) == [.start(epoch: 2)])
+    }
+
     @Test func anIdleSessionIsAskedAndSuspendedOnlyWhenItAgrees() {
         var world = World()
         world.becomeReady()

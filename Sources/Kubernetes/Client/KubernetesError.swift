@@ -83,6 +83,16 @@ public struct KubernetesError: Error, Sendable, Hashable {
         self.transport = transport
     }
 
+    /// Whether the server will never take what was sent, however often it is sent.
+    public var isRefusal: Bool {
+        switch code {
+        case .invalid, .badRequest, .tooLarge: true
+        // The Pod Security of the namespace; other prohibitions, like a quota, may end.
+        case .forbidden: message.contains("violates PodSecurity")
+        default: false
+        }
+    }
+
     /// Whether the same request may well succeed later. What was sent may have been acted on.
     public var isTransient: Bool {
         switch code {

@@ -51,6 +51,8 @@ extension ResourceType {
         group: "networking.k8s.io", version: "v1", plural: "networkpolicies", kind: "NetworkPolicy")
     public static let leases = ResourceType(group: "coordination.k8s.io", version: "v1", plural: "leases", kind: "Lease")
     public static let events = ResourceType(group: "events.k8s.io", version: "v1", plural: "events", kind: "Event")
+    /// The same objects by their older name, under which they can be selected by the object that they are about.
+    public static let coreEvents = ResourceType(group: "", version: "v1", plural: "events", kind: "Event")
     public static let definitions = ResourceType(
         group: "apiextensions.k8s.io", version: "v1", plural: "customresourcedefinitions", kind: "CustomResourceDefinition",
         isNamespaced: false)

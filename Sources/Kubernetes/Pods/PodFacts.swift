@@ -166,7 +166,14 @@ struct PodFacts {
 
     /// A pod that waits may say no more than `PodInitializing`, while events say why.
     private func told(by warnings: [PodObservation.Warning]) -> PodObservation.Trouble? {
-        guard let newest = warnings.last else { return nil }
+        // What kept its volumes and its network from being there is over when they are.
+        let hasSandbox = isTrue("PodReadyToStartContainers")
+        let newest = warnings.last { warning in
+            guard Self.beforeContainers.contains(warning.reason) else { return true }
+            // The epoch's own Secret is made right after its pod, whose kubelet may be faster.
+            return !hasSandbox && !warning.message.contains("secret \"\(name)\" not found")
+        }
+        guard let newest else { return nil }
         switch newest.reason {
         case "Failed", "BackOff", "ErrImageNeverPull", "InspectFailed":
             let waiting = containers.first {
@@ -186,6 +193,10 @@ struct PodFacts {
         default: return nil
         }
     }
+
+    private static let beforeContainers: Set<String> = [
+        "FailedMount", "FailedAttachVolume", "FailedMapVolume", "ProvisioningFailed", "FailedCreatePodSandBox", "NetworkNotReady",
+    ]
 
     private func limit(of container: String) -> String? {
         ["initContainers", "containers"].flatMap { spec[$0]?.array ?? [] }.first { $0["name"] == .string(container) }?[

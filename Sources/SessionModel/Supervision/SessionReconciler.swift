@@ -84,7 +84,7 @@ extension SessionReconciler {
         case change(TaskWrite)
         /// Read the ended Tasks whose turns may still be in this journal. Answered by `tasks` or `failed`.
         case findAbandoned(journal: String)
-        /// Answered by `alive`, `postponed` or `failed`.
+        /// Answered by `alive`, `postponed`, `impossible` or `failed`.
         case start(epoch: UInt32)
         /// Find out whether the epoch's process runs. Answered by `alive`, `ended`, `neverStarted` or `unknown`.
         case find(epoch: UInt32)
@@ -133,6 +133,8 @@ extension SessionReconciler {
         case unreachable(String)
         /// It was not started, because an earlier epoch is still ending.
         case postponed(String)
+        /// It cannot be started, however often it is tried.
+        case impossible(String)
         /// It was not done.
         case failed(String)
 
@@ -141,7 +143,7 @@ extension SessionReconciler {
             switch self {
             case .turn, .noTurn, .known, .status, .refused: true
             case .loaded, .stored, .deposed, .task, .tasks, .alive, .ended, .neverStarted, .unknown, .done, .unreachable,
-                .postponed, .failed:
+                .postponed, .impossible, .failed:
                 false
             }
         }
@@ -350,6 +352,10 @@ extension SessionReconciler {
         return wishes
     }
 
+    private var openTasks: SessionMachine.Input {
+        .tasks(open: tasks.count, sent: tasks.contains { $0.status.sentTo != nil })
+    }
+
     private func task(_ uid: String) -> TaskResource? { tasks.first { $0.metadata.uid == uid } }
 
     private mutating func tryAgain(at moment: Timestamp) { againAt = max(againAt ?? moment, moment) }
@@ -375,7 +381,7 @@ extension SessionReconciler {
         case .recount:
             guard tasks.contains(where: { $0.status.phase.isTerminal }) else { return nil }
             tasks = tasks.filter { !$0.status.phase.isTerminal }
-            push(.advance(.tasks(open: tasks.count)))
+            push(.advance(openTasks))
             return nil
         case .feed:
             feed(at: now)
@@ -507,6 +513,8 @@ extension SessionReconciler {
             push(.advance(.gone(epoch: epoch, why: why, crashed: true)))
         case (.start(let epoch), .postponed(let why)):
             push(.advance(.gone(epoch: epoch, why: why, crashed: false)))
+        case (.start(let epoch), .impossible(let why)):
+            push(.advance(.impossible(epoch: epoch, why: why)))
         case (.checkRuntime(let epoch), .ended):
             push(.advance(.gone(epoch: epoch, why: "its process ended while no supervisor was running", crashed: true)))
         case (.checkRuntime(let epoch), .neverStarted):
@@ -537,7 +545,7 @@ extension SessionReconciler {
         self.session.spec = session.spec
         self.session.metadata = session.metadata
         self.tasks = tasks
-        push(.advance(.wishes(wishes)), .advance(.tasks(open: tasks.count)), .tellLimits, .feed)
+        push(.advance(.wishes(wishes)), .advance(openTasks), .tellLimits, .feed)
     }
 
     /// Stores the machine's state, if it says anything new.

@@ -8,9 +8,8 @@ import SessionModel
 /// The supervisor of one namespace of a cluster: its copies of the API server's objects, its API, and, while it leads, its sessions.
 struct KubernetesSupervisor: Sendable {
     struct Configuration: Sendable {
-        var host = "127.0.0.1"
-        /// 0 takes a free one.
-        var port = 0
+        /// Of its API; port 0 takes a free one.
+        var addresses: [(host: String, port: Int)]
         /// With the bearer token of the API's callers.
         var tokenFile: String
         /// Where the Tasks and Sessions are; nil for the supervisor's own.
@@ -38,6 +37,7 @@ struct KubernetesSupervisor: Sendable {
     /// Serves until the first of `signals`. Sessions go on without it, and the next leader finds them.
     /// - Parameter onServing: told the port, once it serves.
     func run(until signals: AsyncStream<Int32>, onServing: @escaping @Sendable (Int) -> Void = { _ in }) async throws {
+        let (configuration, logger) = (configuration, logger)
         let token = try BearerToken(file: configuration.tokenFile)
         let agents = try AgentPresets(
             directory: configuration.agentsDirectory, demo: nil, fallback: configuration.defaultAgent)
@@ -47,11 +47,6 @@ struct KubernetesSupervisor: Sendable {
         let client = KubernetesClient(cluster, options: options)
         let own = cluster.namespace
         let namespace = configuration.namespace ?? own
-        for type in [ResourceType.tasks, .sessions] where try await !client.has(type) {
-            throw LocalError("\(cluster.server) does not know \(type.qualifiedName): apply deploy/crds first")
-        }
-        let authority = try await authority(client, namespace: own)
-
         let cache = ClusterCache(client, namespace: namespace, logger: logger)
         let pods = PodWatch(client, namespace: namespace, readsNodes: configuration.readsNodes, logger: logger)
         let following = Task {
@@ -62,16 +57,23 @@ struct KubernetesSupervisor: Sendable {
         }
         let metrics = Metrics()
         let store = KubernetesStore(cache, client: client)
+        // Known when the server has answered for the first time.
+        let known = NIOLockedValueBox<Authority?>(nil)
         let runtime = KubernetesRuntime(
-            client, namespace: namespace, settings: configuration.pod, authority: authority, watch: pods, logger: logger)
-        let api = SupervisorAPI(
-            store: store,
-            sidecar: { name in cache.read { $0.session(name)?.document }.flatMap { runtime.client(of: $0) } },
-            metrics: metrics, runtime: runtime, gateway: nil, agents: agents, version: SupervisorVersion.current,
-            loopbackOnly: ["127.0.0.1", "::1", "localhost"].contains(configuration.host))
-        let service = HTTPService(
-            .tcp(host: configuration.host, port: configuration.port), access: .token(token, except: SupervisorAPI.open),
-            routes: api.routes(), logger: logger)
+            client, namespace: namespace, settings: configuration.pod, authority: { known.withLockedValue(\.self) }, watch: pods,
+            logger: logger)
+        let api = { [agents, version = SupervisorVersion.current] (host: String) in
+            SupervisorAPI(
+                store: store,
+                sidecar: { name in cache.read { $0.session(name)?.document }.flatMap { runtime.client(of: $0) } },
+                metrics: metrics, runtime: runtime, gateway: nil, agents: agents, version: version,
+                loopbackOnly: ["127.0.0.1", "::1", "localhost"].contains(host))
+        }
+        let services = configuration.addresses.map { host, port in
+            HTTPService(
+                .tcp(host: host, port: port), access: .token(token, except: SupervisorAPI.open), routes: api(host).routes(),
+                logger: logger)
+        }
 
         // Renewals do not wait behind other requests.
         options.rateLimit = nil
@@ -79,8 +81,11 @@ struct KubernetesSupervisor: Sendable {
             KubernetesClient(cluster, options: options), namespace: own, lease: configuration.lease,
             identity: configuration.identity, timing: configuration.timing
         ) { [logger] news in logger.notice("\(news)") }
-        let (configuration, logger) = (configuration, logger)
+        let preparation = Preparation(
+            client: client, server: cluster.server, own: own, sessions: namespace, logger: logger)
         let leading = Task {
+            guard let authority = await preparation.run() else { return }
+            known.withLockedValue { $0 = authority }
             await elector.run { leadership in
                 await Self.lead(
                     client.fenced(by: leadership), cache, pods, authority, metrics, configuration, fallback: agents.fallback,
@@ -89,9 +94,18 @@ struct KubernetesSupervisor: Sendable {
         }
 
         let server = Task {
-            try await service.run { port in
-                logger.notice("serving", metadata: ["port": "\(port ?? 0)", "namespace": "\(namespace)"])
-                onServing(port ?? configuration.port)
+            try await withThrowingTaskGroup { group in
+                for service in services {
+                    group.addTask {
+                        try await service.run { port in
+                            logger.notice("serving", metadata: ["port": "\(port ?? 0)", "namespace": "\(namespace)"])
+                            onServing(port ?? 0)
+                        }
+                    }
+                }
+                // None serves without the others.
+                try await group.next()
+                group.cancelAll()
             }
         }
         let stop = Task {
@@ -107,7 +121,8 @@ struct KubernetesSupervisor: Sendable {
         await following.value
         await client.shutdown()
         if case .failure(let error) = result, !(error is CancellationError) {
-            throw LocalError("cannot serve on \(configuration.host):\(configuration.port): \(error)")
+            let places = configuration.addresses.map { "\($0.host):\($0.port)" }.joined(separator: ", ")
+            throw LocalError("cannot serve on \(places): \(error)")
         }
     }
 
@@ -120,7 +135,7 @@ struct KubernetesSupervisor: Sendable {
         await pods.waitUntilSynced()
         let store = KubernetesStore(cache, client: client)
         let runtime = KubernetesRuntime(
-            client, namespace: namespace, settings: configuration.pod, authority: authority, watch: pods, logger: logger)
+            client, namespace: namespace, settings: configuration.pod, authority: { authority }, watch: pods, logger: logger)
         let manager = SessionManager(store: store, runtime: runtime, metrics: metrics, logger: logger)
         let router = TaskRouter(store: store, fallback: fallback, logger: logger)
         let reaper = Reaper(store: store, runtime: runtime, logger: logger)
@@ -139,33 +154,5 @@ struct KubernetesSupervisor: Sendable {
         }
         await manager.close()
         withExtendedLifetime(events) {}
-    }
-
-    /// The authority of this supervisor's Secret, which is made if there is none.
-    private func authority(_ client: KubernetesClient, namespace: String) async throws -> Authority {
-        let secrets: Objects<GenericObject> = client.objects(.secrets, in: namespace)
-        while true {
-            do throws(KubernetesError) {
-                let secret = try await secrets.get(Authority.secretName)
-                return try use(secret)
-            } catch {
-                guard error.code == .notFound else { throw error }
-            }
-            do throws(KubernetesError) {
-                let made: Authority
-                do { made = try Authority() } catch {
-                    throw KubernetesError(.configuration, "no authority could be made: \(error)")
-                }
-                try await secrets.create(made.secret(namespace: namespace))
-                return made
-            } catch {
-                // Another replica was faster.
-                guard error.code == .alreadyExists else { throw error }
-            }
-        }
-    }
-
-    private func use(_ secret: GenericObject) throws(KubernetesError) -> Authority {
-        do { return try Authority(secret) } catch { throw KubernetesError(.configuration, "\(error)") }
     }
 }

@@ -19,7 +19,8 @@ struct ServeCommand: AsyncParsableCommand {
             this machine are put to sleep first.
             """)
 
-    @Option(help: "HOST:PORT to listen on; port 0 takes a free one.") var listen = "127.0.0.1:7433"
+    @Option(help: "HOST:PORT to listen on; port 0 takes a free one. With --kubernetes it may be given several times.")
+    var listen = ["127.0.0.1:7433"]
     @Option(help: "Where Tasks, sessions and transcripts are kept. (default: $XDG_DATA_HOME/holdfast or ~/.local/share/holdfast)")
     var dataDir: String?
     @Option(help: "The holdfast-sidecar binary. (default: the one beside this program)") var sidecar: String?
@@ -37,12 +38,15 @@ struct ServeCommand: AsyncParsableCommand {
     @OptionGroup var log: LogOptions
 
     func run() async throws {
-        let address = try Self.address(listen)
+        let addresses = try listen.map(Self.address)
+        guard let address = addresses.first, kubernetes || addresses.count == 1 else {
+            throw ValidationError("--listen is given once")
+        }
         let logger = try log.logger("supervisor")
         let environment = ProcessInfo.processInfo.environment
         do {
             if kubernetes {
-                try await supervisor(of: cluster, address, environment, logger).run(until: Signals.termination())
+                try await supervisor(of: cluster, addresses, environment, logger).run(until: Signals.termination())
             } else {
                 try await supervisor(address, environment, logger).run(until: Signals.termination())
             }
@@ -70,7 +74,7 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     private func supervisor(
-        of cluster: ClusterOptions, _ address: (host: String, port: Int), _ environment: [String: String], _ logger: Logger
+        of cluster: ClusterOptions, _ addresses: [(host: String, port: Int)], _ environment: [String: String], _ logger: Logger
     ) throws -> KubernetesSupervisor {
         let local = [
             ("--data-dir", dataDir != nil), ("--sidecar", sidecar != nil), ("--stop-sessions-on-exit", stopSessionsOnExit),
@@ -88,7 +92,7 @@ struct ServeCommand: AsyncParsableCommand {
         let pod = environment["POD_NAME"] ?? environment["HOSTNAME"] ?? "supervisor"
         return KubernetesSupervisor(
             KubernetesSupervisor.Configuration(
-                host: address.host, port: address.port, tokenFile: Self.absolute(tokenFile), namespace: cluster.namespace,
+                addresses: addresses, tokenFile: Self.absolute(tokenFile), namespace: cluster.namespace,
                 pod: SessionPod.Settings(
                     sidecarImage: image, agentImage: cluster.agentImage, pullSecrets: cluster.imagePullSecret),
                 agentsDirectory: agentsDir.map(Self.absolute), defaultAgent: defaultAgent, lease: cluster.lease,

@@ -11,14 +11,16 @@ final class KubernetesRuntime: Runtime {
     private let client: KubernetesClient
     private let namespace: String
     private let settings: SessionPod.Settings
-    private let authority: Authority
+    private let authority: @Sendable () -> Authority?
     private let watch: PodWatch
     private let logger: Logger
 
-    /// - Parameter client: the leader's, fenced.
+    /// - Parameters:
+    ///   - client: the leader's, fenced.
+    ///   - authority: nil until it is known.
     init(
-        _ client: KubernetesClient, namespace: String, settings: SessionPod.Settings, authority: Authority, watch: PodWatch,
-        logger: Logger
+        _ client: KubernetesClient, namespace: String, settings: SessionPod.Settings,
+        authority: @escaping @Sendable () -> Authority?, watch: PodWatch, logger: Logger
     ) {
         self.client = client
         self.namespace = namespace
@@ -39,10 +41,21 @@ final class KubernetesRuntime: Runtime {
     // MARK: Starting and finding
 
     func start(_ session: SessionResource, epoch: UInt32) async throws -> any Incarnation {
+        do { return try await make(session, epoch: epoch) } catch let error as KubernetesError where error.isTransient {
+            // The API server's troubles are none of the session's.
+            throw StartPostponed(why: "the API server does not do what is asked: \(error.message)")
+        }
+    }
+
+    private func make(_ session: SessionResource, epoch: UInt32) async throws -> PodIncarnation {
         try await endOthers(session, epoch)
         let manifest = manifest(session, epoch)
-        if let claim = try manifest.claim() { try await make(claim, .volumeClaims, of: session) }
-        var pod = try manifest.pod()
+        let claim: GenericObject?
+        var pod: GenericObject
+        do { (claim, pod) = (try manifest.claim(), try manifest.pod()) } catch {
+            throw StartRefused(why: "its pod cannot be made as its worker asks: \(error)")
+        }
+        if let claim { try await make(claim, .volumeClaims, of: session) }
         // It holds the object until it is known how the epoch has ended, so that it does not vanish when somebody deletes it by force
         // from a node that only does not answer.
         pod.metadata.finalizers = [Finalizer.epoch]
@@ -85,6 +98,12 @@ final class KubernetesRuntime: Runtime {
         do throws(KubernetesError) {
             return try await objects(type).create(object)
         } catch {
+            if error.isRefusal {
+                throw StartRefused(
+                    why:
+                        "the API server refuses its \(type.kind): \(error.message). What a session's pod is made of follows from its worker: end this session, and let a Task with a mended worker make the next one"
+                )
+            }
             // The answer may have been lost.
             guard error.code == .alreadyExists || error.code == .unreachable else { throw error }
             let name = object.metadata.name ?? ""
@@ -95,7 +114,7 @@ final class KubernetesRuntime: Runtime {
                 )
             }
             guard known.metadata.deletionTimestamp == nil else {
-                throw RuntimeError("\(type.kind) \(name) is being deleted; it goes on when that is done")
+                throw StartPostponed(why: "\(type.kind) \(name) is being deleted; it goes on when that is done")
             }
             return known
         }
@@ -105,6 +124,9 @@ final class KubernetesRuntime: Runtime {
     private func attend(to pod: GenericObject, _ manifest: SessionPod) async throws -> PodIncarnation {
         do throws(KubernetesError) {
             let credentials: EpochCredentials
+            guard let authority = authority() else {
+                throw KubernetesError(.configuration, "the supervisor's authority is not known yet")
+            }
             do { credentials = try authority.credentials(for: manifest) } catch {
                 throw KubernetesError(.configuration, "no certificate could be made for \(manifest.name): \(error)")
             }
@@ -182,7 +204,8 @@ final class KubernetesRuntime: Runtime {
     }
 
     /// The API of a pod's sidecar.
-    func client(of manifest: SessionPod, at address: String) -> SidecarClient {
+    func client(of manifest: SessionPod, at address: String) -> SidecarClient? {
+        guard let authority = authority() else { return nil }
         let host = address.contains(":") ? "[\(address)]" : address
         return SidecarClient(
             .https(

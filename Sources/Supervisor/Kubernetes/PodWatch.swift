@@ -6,13 +6,18 @@ import SessionModel
 /// Follows the pods of sessions and the nodes that they are on, and tells each living epoch what becomes of its pod.
 final class PodWatch: Sendable {
     private let pods: Informer<GenericObject>
+    /// Those that warn of a pod. They are not waited for: without them less is said, and nothing else is done.
+    private let events: Informer<GenericObject>
     /// Nil when this supervisor may not read nodes: then only the kubelet's word counts.
     private let nodes: Informer<GenericObject>?
     private let state: NIOLockedValueBox<State>
 
+    private typealias News = (PodIncarnation, GenericObject, PodObservation)
+
     private struct State {
         var pods: [String: GenericObject] = [:]
         var nodes: [String: GenericObject] = [:]
+        var warnings = PodWarnings()
         let readsNodes: Bool
         /// By the pod's uid.
         var incarnations: [String: PodIncarnation] = [:]
@@ -20,11 +25,12 @@ final class PodWatch: Sendable {
         func observe(_ pod: GenericObject) -> PodObservation {
             var node = PodObservation.Node.unseen
             if readsNodes, let name = pod["spec"]?["nodeName"]?.string { node = nodes[name].map { .found($0) } ?? .missing }
-            return PodObservation(pod, node: node, at: .now)
+            let warnings = pod.metadata.uid.map { self.warnings.warnings(of: $0) } ?? []
+            return PodObservation(pod, node: node, warnings: warnings, at: .now)
         }
 
         /// What the living epochs among these pods are to be told.
-        func news(of pods: some Sequence<GenericObject>) -> [(PodIncarnation, GenericObject, PodObservation)] {
+        func news(of pods: some Sequence<GenericObject>) -> [News] {
             pods.compactMap { pod in
                 pod.metadata.uid.flatMap { incarnations[$0] }.map { ($0, pod, observe(pod)) }
             }
@@ -43,6 +49,12 @@ final class PodWatch: Sendable {
         ) { changes in
             for change in changes { Self.hear(change, state) }
         }
+        events = Informer(
+            client.objects(.coreEvents, in: namespace), selector: Selector(fields: "involvedObject.kind=Pod,type=Warning"),
+            onProblem: complain
+        ) { changes in
+            for change in changes { Self.hear(event: change, state) }
+        }
         guard readsNodes else {
             nodes = nil
             return
@@ -56,6 +68,7 @@ final class PodWatch: Sendable {
     func run() async {
         await withTaskGroup { group in
             group.addTask { await self.pods.run() }
+            group.addTask { await self.events.run() }
             if let nodes { group.addTask { await nodes.run() } }
             group.addTask { await self.lookAgain() }
         }
@@ -112,6 +125,14 @@ final class PodWatch: Sendable {
             }
             gone?.hearItIsGone()
         }
+    }
+
+    private static func hear(event change: Kubernetes.Change<GenericObject>, _ state: NIOLockedValueBox<State>) {
+        let news = state.withLockedValue { state in
+            guard let uid = state.warnings.hear(change), let incarnation = state.incarnations[uid] else { return [] as [News] }
+            return state.news(of: state.pods[incarnation.name].map { [$0] } ?? [])
+        }
+        for (incarnation, pod, seen) in news { incarnation.hear(pod, seen) }
     }
 
     private static func hear(node change: Kubernetes.Change<GenericObject>, _ state: NIOLockedValueBox<State>) {

@@ -8,6 +8,7 @@ protocol Runtime: Sendable {
     /// Starts an epoch. The caller has stored the epoch, and knows that the one before has ended: unless another supervisor acts
     /// too, one that is about to find out that it does not lead any more. So no two of one session may run, whoever starts them:
     /// what there is of an earlier epoch is told to end, and this one is ``StartPostponed``; beside a later epoch it fails.
+    /// What would fail however often it is tried is ``StartRefused``.
     func start(_ session: SessionResource, epoch: UInt32) async throws -> any Incarnation
 
     /// Looks for an epoch's sidecar after a restart of the supervisor.
@@ -27,6 +28,11 @@ protocol Runtime: Sendable {
 
 /// Something of an earlier epoch is still ending. Why, as a clause.
 struct StartPostponed: Error {
+    var why: String
+}
+
+/// An epoch cannot be started as the session asks, and never could be. Why and what to do, as a clause.
+struct StartRefused: Error {
     var why: String
 }
 

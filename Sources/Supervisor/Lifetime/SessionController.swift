@@ -134,6 +134,9 @@ extension SessionController {
                 return attend(to: incarnation)
             } catch let postponed as StartPostponed {
                 return .postponed(postponed.why)
+            } catch let refused as StartRefused {
+                log(.error, "the sidecar cannot be started", ["epoch": "\(epoch)", "why": "\(refused.why)"])
+                return .impossible(refused.why)
             } catch {
                 metrics.count { $0.crashes += 1 }
                 log(.error, "the sidecar could not be started", ["epoch": "\(epoch)", "error": "\(error)"])

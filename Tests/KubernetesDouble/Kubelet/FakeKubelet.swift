@@ -173,6 +173,12 @@ public final class FakeKubelet: Sendable {
         }
     }
 
+    /// Says what keeps a pod from starting.
+    func warn(_ pod: JSONValue, _ reason: String, _ message: String) {
+        guard !isLost else { return }
+        double.with { $0.warn(pod, reason, message) }
+    }
+
     /// The kubelet's last word on a pod that was to be deleted: nothing of it runs.
     func confirmDeletion(of pod: JSONValue) {
         guard !isLost else { return }
@@ -205,6 +211,27 @@ extension Cluster {
         else { return }
         finish(pod, Key(kind: "pods", namespace: namespace, name: name), kind)
         collectGarbage()
+    }
+
+    /// Writes a Warning event about a pod as its kubelet does, or counts it up.
+    mutating func warn(_ pod: JSONValue, _ reason: String, _ message: String) {
+        guard let kind = kind(group: "", version: "v1", plural: "events"), let metadata = pod["metadata"],
+            let name = metadata["name"]?.string, let namespace = metadata["namespace"]?.string
+        else { return }
+        let key = Key(kind: kind.qualifiedName, namespace: namespace, name: "\(name).\(reason.lowercased())")
+        let about: JSONValue = [
+            "kind": "Pod", "apiVersion": "v1", "namespace": .string(namespace), "name": .string(name),
+            "uid": metadata["uid"] ?? "",
+        ]
+        let event: JSONValue = [
+            "kind": "Event", "apiVersion": "v1", "involvedObject": about, "type": "Warning", "reason": .string(reason),
+            "message": .string(message), "lastTimestamp": .string(now().wholeSeconds),
+            "metadata": [
+                "name": .string(key.name), "namespace": .string(namespace),
+                "uid": objects[key]?["metadata"]?["uid"] ?? .string(UUID().uuidString.lowercased()),
+            ],
+        ]
+        _ = put(event, as: key, of: kind)
     }
 
     /// A Node, as its kubelet and the node controller write it.

@@ -27,18 +27,23 @@ struct PodSandbox: Sendable {
         return "\(directory)/\(name)"
     }
 
-    /// Makes the volumes; false while what they are made from is not there yet.
-    func mount(from double: KubernetesDouble) -> Bool {
+    /// Makes the volumes.
+    /// - Returns: what they are made from and what is not there yet, in the kubelet's words; nil when all is.
+    func mount(from double: KubernetesDouble) -> String? {
         let namespace = pod["metadata"]?["namespace"]?.string ?? ""
         for volume in pod["spec"]?["volumes"]?.array ?? [] {
             guard let name = volume["name"]?.string else { continue }
             let path = path(ofVolume: name)
             if let claim = volume["persistentVolumeClaim"]?["claimName"]?.string {
-                guard double.with({ $0.named("persistentvolumeclaims", namespace, claim) }) != nil else { return false }
+                guard double.with({ $0.named("persistentvolumeclaims", namespace, claim) }) != nil else {
+                    return "persistentvolumeclaim \"\(claim)\" not found"
+                }
             }
             try? FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
             guard let secret = volume["secret"]?["secretName"]?.string else { continue }
-            guard let object = double.with({ $0.named("secrets", namespace, secret) }) else { return false }
+            guard let object = double.with({ $0.named("secrets", namespace, secret) }) else {
+                return "MountVolume.SetUp failed for volume \"\(name)\" : secret \"\(secret)\" not found"
+            }
             for (file, value) in object["data"]?.object ?? [:] {
                 let bytes = value.string.flatMap { Data(base64Encoded: $0) } ?? Data()
                 let text = translate(String(decoding: bytes, as: UTF8.self), for: nil)
@@ -48,7 +53,7 @@ struct PodSandbox: Sendable {
         for mount in mounts(of: nil) {
             try? FileManager.default.createDirectory(atPath: mount.path, withIntermediateDirectories: true)
         }
-        return true
+        return nil
     }
 
     /// Where things are mounted and what stands for them, the container's own before those of the others: the sidecar speaks of paths

@@ -49,7 +49,12 @@ actor PodWorker {
     /// Volumes, then one init container after the other, then the containers.
     private func prepare() async -> Bool {
         report()
-        while !sandbox.mount(from: kubelet.double) { guard await pause() else { return false } }
+        var said: String?
+        while let missing = sandbox.mount(from: kubelet.double) {
+            if missing != said { kubelet.warn(pod, "FailedMount", missing) }
+            said = missing
+            guard await pause() else { return false }
+        }
         for index in containers.indices where containers[index].kind != .main {
             guard await start(index) else { return false }
             if containers[index].kind == .initial {

@@ -102,8 +102,22 @@ struct PodObservationTests {
         ("FailedAttachVolume", "Multi-Attach error", .volume), ("FailedCreatePodSandBox", "no network", .container),
     ])
     func whatOnlyEventsSay(reason: String, message: String, expected: PodObservation.Trouble.Reason) throws {
-        let seen = try observe("imagepull-failed", warnings: [.init(reason: reason, message: message)])
+        func observe(_ message: String, hasSandbox: Bool) throws -> PodObservation {
+            try self.observe("imagepull-failed", warnings: [.init(reason: reason, message: message)]) { pod in
+                var status = pod["status"]?.object ?? [:]
+                status["conditions"] = [
+                    ["type": "PodScheduled", "status": "True"],
+                    ["type": "PodReadyToStartContainers", "status": hasSandbox ? "True" : "False"],
+                ]
+                pod["status"] = .object(status)
+            }
+        }
+        let seen = try observe(message, hasSandbox: false)
         #expect(seen.trouble?.reason == expected && seen.trouble?.message.contains(message) == true)
+        // It is over when the pod has got so far; and its own Secret is made right after the pod.
+        #expect(try observe(message, hasSandbox: true).trouble == nil)
+        let name = try recorded("imagepull-failed").metadata.name ?? ""
+        #expect(try observe("secret \"\(name)\" not found", hasSandbox: false).trouble == nil)
     }
 
     @Test func anEventOfLongAgoIsNoTroubleOfARunningPod() throws {

@@ -33,7 +33,7 @@ import Testing
 
             let runtime = KubernetesRuntime(
                 cluster.client, namespace: cluster.namespace,
-                settings: settings, authority: try Authority(),
+                settings: settings, authority: { nil },
                 watch: PodWatch(cluster.client, namespace: cluster.namespace, readsNodes: false, logger: TestNamespace.quiet),
                 logger: TestNamespace.quiet)
             func left(after time: TimeSpan) async throws -> Set<String> {

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Kubernetes
 import KubernetesDouble
 import SessionModel
@@ -70,6 +71,84 @@ import Testing
             try await cluster.until("the end of the trouble") {
                 try await cluster.condition("PodTrouble") == nil ? true : nil
             }
+        }
+    }
+
+    /// While its volumes are missing, a pod says nothing itself: its events do.
+    @Test func whatAPodsEventsSayIsSaid() async throws {
+        try await StoryCluster.run { cluster in
+            try cluster.startSupervisor()
+            let template: JSONValue = [
+                "spec": [
+                    "volumes": [["name": "more", "secret": ["secretName": "more"]]],
+                    "containers": [["name": "agent", "volumeMounts": [["name": "more", "mountPath": "/more"]]]],
+                ]
+            ]
+            try await cluster.ask("one", "say: hello", podTemplate: template)
+            let trouble = try await cluster.until("the trouble") { try await cluster.condition("PodTrouble") }
+            #expect(trouble.reason == "VolumeNotReady")
+            #expect(trouble.message.contains("secret \"more\" not found"))
+            _ = try await cluster.task("one") { $0.message?.contains("secret \"more\" not found") == true }
+            try await cluster.client.objects(.secrets, in: cluster.namespace).create(
+                GenericObject(.secrets, metadata: ObjectMeta(name: "more"), members: ["data": [:]]))
+            #expect(try await cluster.end(of: "one").phase == .succeeded)
+            try await cluster.until("the end of the trouble") {
+                try await cluster.condition("PodTrouble") == nil ? true : nil
+            }
+        }
+    }
+
+    @Test func aPodThatTheServerRefusesFailsItsSessionAtOnce() async throws {
+        try await StoryCluster.run { cluster in
+            let words = "Pod is invalid: spec.containers[0].resources.requests: must be less than or equal to memory limit of 1Gi"
+            cluster.double.inject(
+                Fault(.answer(422, reason: "Invalid", message: words), count: 1000) {
+                    $0.method == "POST" && $0.path.hasSuffix("/pods")
+                })
+            try cluster.startSupervisor()
+            try await cluster.ask("one", "say: hello")
+            let one = try await cluster.end(of: "one")
+            #expect(one.phase == .failed)
+            #expect(one.message?.contains(words) == true, "\(one)")
+            let failed = try await cluster.session { $0.phase == .failed }
+            #expect(failed.epoch == 1)
+            #expect(failed.message?.contains("mended worker") == true, "\(failed)")
+            #expect(cluster.double.requests.filter { $0.method == "POST" && $0.path.hasSuffix("/pods") }.count == 1)
+        }
+    }
+
+    @Test func aSessionThatIsDeletedWhileItCannotStartGoesAtOnce() async throws {
+        try await StoryCluster.run { cluster in
+            cluster.kubelet.setScheduling(false)
+            try cluster.startSupervisor()
+            var lifetime = Lifetime()
+            lifetime.startTimeout = .minutes(30)
+            try await cluster.ask("one", "say: hello", lifetime)
+            _ = try await cluster.until("the trouble") { try await cluster.condition("PodTrouble") }
+            try await cluster.sessions.delete(StoryCluster.key.name)
+            try await cluster.until("the end of the session") {
+                let next = try await cluster.sessions.list().items.first
+                return next == nil || next?.metadata.deletionTimestamp == nil ? true : nil
+            }
+        }
+    }
+
+    /// A supervisor may be there before what it needs.
+    @Test func whatIsMissingAtTheStartIsWaitedFor() async throws {
+        try await StoryCluster.run { cluster in
+            let definitions = cluster.client.objects(.definitions)
+            for definition in try CustomResources.definitions() {
+                try await definitions.delete(definition.metadata.name ?? "")
+            }
+            cluster.double.inject(Fault(.drop, count: 3))
+            let pid = try cluster.startSupervisor()
+            try await cluster.until("its words") {
+                cluster.log.contains("kubectl apply -k deploy/crds") ? true : nil
+            }
+            for definition in try CustomResources.definitions() { _ = try await definitions.create(definition) }
+            try await cluster.ask("one", "say: hello")
+            #expect(try await cluster.end(of: "one").phase == .succeeded)
+            #expect(kill(pid, 0) == 0)
         }
     }
 

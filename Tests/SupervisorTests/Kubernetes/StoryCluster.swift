@@ -109,10 +109,13 @@ final class StoryCluster: Sendable {
     static func pod(_ epoch: UInt32) -> String { SessionPod.name(session: key.name, epoch: epoch) }
 
     @discardableResult
-    func ask(_ name: String, _ prompt: String, _ lifetime: Lifetime = Lifetime()) async throws -> String {
+    func ask(
+        _ name: String, _ prompt: String, _ lifetime: Lifetime = Lifetime(), podTemplate: JSONValue? = nil
+    ) async throws -> String {
+        var worker = AgentDescription(driver: .acp, command: ["holdfast-demo-agent"])
+        worker.podTemplate = podTemplate
         let spec = TaskSpec(
-            prompt: prompt, scope: ScopeSpec(kind: .pullRequest, repository: "acme/widgets", number: 12),
-            worker: AgentDescription(driver: .acp, command: ["holdfast-demo-agent"]),
+            prompt: prompt, scope: ScopeSpec(kind: .pullRequest, repository: "acme/widgets", number: 12), worker: worker,
             workspace: WorkspaceSpec(repository: git.remote), lifetime: lifetime)
         _ = try await tasks.create(TaskObject(metadata: ObjectMeta(name: name), spec: spec, status: nil))
         return name

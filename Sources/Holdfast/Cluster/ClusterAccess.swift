@@ -1,0 +1,110 @@
+import FoundationEssentials
+import Glibc
+import Processes
+import SessionModel
+
+/// The supervisor of a cluster, as a server of this machine: kubectl forwards a port to it. That works wherever kubectl does, through
+/// whatever a kubeconfig says and past every NetworkPolicy, and nobody has to expose the supervisor.
+///
+/// The port is opened for the first request and again when it was lost, and closed with the command.
+actor ClusterAccess {
+    private var forwarding: Task<Result<Forward, Failure>, Never>?
+    private var token: String?
+
+    static let service = "holdfast-supervisor"
+    static let secret = "holdfast-api"
+
+    /// - Parameter tokenFile: instead of the cluster's Secret.
+    func address(through kubectl: Kubectl, tokenFile: String?) async throws(Failure) -> ServerAddress {
+        if token == nil, tokenFile == nil { token = try await readToken(kubectl) }
+        let forward = try await forward(kubectl)
+        return ServerAddress(url: "http://127.0.0.1:\(forward.port)", token: token)
+    }
+
+    func close() async {
+        guard case .success(let forward)? = await forwarding?.value else { return }
+        forwarding = nil
+        forward.end()
+    }
+
+    private func forward(_ kubectl: Kubectl) async throws(Failure) -> Forward {
+        if let forwarding {
+            if case .success(let forward) = await forwarding.value, forward.isOpen { return forward }
+            // Whoever finds it lost first opens the next one.
+            if self.forwarding == forwarding { self.forwarding = nil }
+        }
+        let current = forwarding ?? Task { await Forward.open(kubectl, to: "service/\(Self.service)", port: 7433) }
+        forwarding = current
+        return try await current.value.get()
+    }
+
+    private func readToken(_ kubectl: Kubectl) async throws(Failure) -> String {
+        let arguments = ["get", "secret", Self.secret, "--output", "jsonpath={.data.token}"]
+        let result = await kubectl.run(arguments)
+        switch result {
+        case .failure(let failure):
+            throw Failure(
+                failure.status,
+                "the supervisor's token could not be read: \(failure.message). Name the supervisor's namespace with --namespace, or a file that has the token with --token-file"
+            )
+        case .success(let text):
+            let bytes = Data(base64Encoded: text)
+            let token = bytes.map { String(decoding: $0, as: UTF8.self) }?.split(whereSeparator: \.isWhitespace).first
+            guard let token else { throw Failure(.failed, "the Secret \(Self.secret) of that namespace has no key “token”") }
+            return String(token)
+        }
+    }
+}
+
+/// A port of this machine that leads into the cluster, for as long as its kubectl runs.
+final class Forward: Sendable {
+    let port: Int
+    private let pid: Int32
+
+    private init(port: Int, pid: Int32) {
+        self.port = port
+        self.pid = pid
+    }
+
+    /// Its process can still be told to end, because nobody has waited for it yet.
+    var isOpen: Bool { Child.poll(pid) == nil && kill(pid, 0) == 0 }
+
+    func end() {
+        guard isOpen else { return }
+        kill(pid, SIGTERM)
+        _ = Child.wait(pid, atMost: .seconds(2))
+    }
+
+    private static let patience = Duration.seconds(30)
+
+    static func open(_ kubectl: Kubectl, to target: String, port: Int) async -> Result<Forward, Failure> {
+        let arguments = ["port-forward", "--address", "127.0.0.1", target, ":\(port)"]
+        do throws(Failure) {
+            // Ctrl-C leaves the command, which then ends it.
+            let process = try kubectl.start(arguments, grouping: .group)
+            let timeout = Task {
+                try await Task.sleep(for: patience)
+                kill(process.pid, SIGTERM)
+            }
+            defer { timeout.cancel() }
+            var said = ""
+            for await line in process.lines {
+                if let port = Self.port(in: line) { return .success(Forward(port: port, pid: process.pid)) }
+                said = line
+            }
+            _ = Child.wait(process.pid, atMost: .seconds(2))
+            throw Failure(
+                .unreachable,
+                "no port could be forwarded to \(target): \(said.isEmpty ? "kubectl has ended without a word" : said)")
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// `Forwarding from 127.0.0.1:40123 -> 7433`
+    private static func port(in line: String) -> Int? {
+        let prefix = "Forwarding from 127.0.0.1:"
+        guard line.hasPrefix(prefix) else { return nil }
+        return Int(line.dropFirst(prefix.count).prefix { $0.isNumber })
+    }
+}
