@@ -14,6 +14,9 @@ extension KeyDigest {
             withUnsafeBytes(of: &length) { hash.update(bufferPointer: $0) }
             if let field { hash.update(data: Data(field.utf8)) }
         }
+        // Younger fields: a request without them hashes as it did before there were any.
+        if let onInterrupt = request.onInterrupt { hash.update(data: Data("onInterrupt=\(onInterrupt) ".utf8)) }
+        if let raw = request.raw { hash.update(data: Data("raw=\(raw) ".utf8)) }
         self.init(key: Digest128(SHA256.hash(data: Data(key.utf8))), request: Digest128(hash.finalize()))
     }
 }
