@@ -10,22 +10,19 @@ export HOLDFAST_AGENT_PROGRAMS=$cache/bin
 mkdir -p "$cache/bin"
 python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/deps.sh python3-venv
 
-# Some need a newer Python than the system's.
-for python in python3.14 python3.13 python3.12 python3; do
-  "$python" -c 'import ensurepip, venv' 2>/dev/null && break
-done
+# name|package of a fixed version|program, with % for the virtual environment's site-packages|its Python, where it must be a new one
+known="claude|claude-agent-sdk==0.2.189|%/claude_agent_sdk/_bundled/claude|
+codex|openai-codex==0.163.0|%/codex_cli_bin/bin/codex|
+hermes-acp|hermes-agent[acp]==0.19.0|hermes-acp|
+gptme-acp|gptme-acp==0.35.1|gptme-acp|
+vibe-acp|mistral-vibe==3.0.2|vibe-acp|new
+fast-agent-acp|fast-agent-mcp==0.10.48|fast-agent-acp|new"
 
-# name|package of a fixed version|program, with % for the virtual environment's site-packages
-known="claude|claude-agent-sdk==0.2.189|%/claude_agent_sdk/_bundled/claude
-codex|openai-codex==0.163.0|%/codex_cli_bin/bin/codex
-hermes-acp|hermes-agent[acp]==0.19.0|hermes-acp
-gptme-acp|gptme-acp==0.35.1|gptme-acp
-vibe-acp|mistral-vibe==3.0.2|vibe-acp"
-
-install_agent() { # name package program
-  local venv=$cache/$1 program=$3
+install_agent() { # name package program python
+  local venv=$cache/$1 program=$3 python=python3
   rm -f "$cache/bin/$1"
   if [ ! -f "$venv/.installed" ]; then
+    if [ "$4" = new ]; then python=$(scripts/python.sh) || return 1; fi
     rm -rf "$venv"
     "$python" -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "$2" || return 1
     touch "$venv/.installed"
@@ -39,12 +36,12 @@ install_agent() { # name package program
 }
 
 found=0
-while IFS='|' read -r name package program; do
+while IFS='|' read -r name package program python; do
   if [ -n "${AGENTS:-}" ] && ! printf ' %s ' "$AGENTS" | grep -q " $name "; then
     rm -f "$cache/bin/$name"
     continue
   fi
-  if reason=$(install_agent "$name" "$package" "$program" 2>&1); then
+  if reason=$(install_agent "$name" "$package" "$program" "$python" 2>&1); then
     echo "$name: installed"
     found=1
   else

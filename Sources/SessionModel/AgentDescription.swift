@@ -83,7 +83,10 @@ public struct AgentDescription: Sendable, Hashable, Codable {
         if arguments.first?.isEmpty ?? true { return "agent.command is empty: name the program to run" }
         if let startTimeout, startTimeout <= .zero { return "agent.startTimeout must be more than zero" }
         if let podMistake { return podMistake }
-        for (field, names) in [("env", env), ("credentials.env", credentials?.env)] {
+        let servers = (mcpServers ?? [:]).sorted { $0.key < $1.key }
+        let environments =
+            [("env", env), ("credentials.env", credentials?.env)] + servers.map { ("mcpServers.\($0.key).env", $0.value.env) }
+        for (field, names) in environments {
             for name in (names ?? [:]).keys.sorted() {
                 if name.isEmpty || name.contains("=") || name.contains("\0") {
                     return "agent.\(field) has a variable named “\(name)”"
@@ -98,7 +101,7 @@ public struct AgentDescription: Sendable, Hashable, Codable {
             return "agent.env and agent.credentials.env both have \(name): choose one"
         }
         if let mistake = credentials?.mistake { return mistake }
-        for (name, server) in (mcpServers ?? [:]).sorted(by: { $0.key < $1.key }) {
+        for (name, server) in servers {
             if (server.command == nil) == (server.url == nil) {
                 return "agent.mcpServers.\(name) must have either a command or a url"
             }

@@ -123,6 +123,14 @@ struct DefinitionTests {
                 (["prompt": "p", "turn": ["whenBusy": "Supersede"]], "needs a supersedeKey"),
                 (["prompt": "p", "turn": ["timeout": "soon"]], "spec.turn.timeout"), (["prompt": ""], "spec.prompt"),
                 (["prompt": "p", "worker": ["driver": "codex", "env": ["GH_TOKEN": "x"]]], "expose: Token only"),
+                (
+                    [
+                        "prompt": "p",
+                        "worker": [
+                            "driver": "codex", "mcpServers": ["s": ["command": ["x"], "env": ["GITHUB_TOKEN": "x"]]],
+                        ],
+                    ], "expose: Token only"
+                ),
                 (["prompt": "p", "worker": ["driver": "codex", "credentials": ["token": "/t"]]], "needs expose: Token"),
             ]
             for (spec, words) in wrong {

@@ -47,7 +47,10 @@ import Testing
     /// Otherwise a token would reach the agent and its session would not show it.
     @Test(arguments: ["GITHUB_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"])
     func noOtherFieldSetsTheTokenOfTheForge(_ name: String) throws {
-        for field in [#""env":{"\#(name)":"x"}"#, #""credentials":{"env":{"\#(name)":"/run/token"}}"#] {
+        for field in [
+            #""env":{"\#(name)":"x"}"#, #""credentials":{"env":{"\#(name)":"/run/token"}}"#,
+            #""mcpServers":{"forge":{"command":["serve"],"env":{"\#(name)":"x"}}}"#,
+        ] {
             #expect(try mistake(field)?.contains("\(name): an agent gets the forge's token by credentials.token") == true)
         }
     }

@@ -164,6 +164,7 @@ extension CustomResources {
             path + ".systemPrompt": FieldRules(description: "Added to the agent's own instructions.", most: 64 << 10),
             path + ".mcpServers.*": FieldRules(
                 validations: [("has(self.command) != has(self.url)", "an MCP server has either a command or a url")]),
+            path + ".mcpServers.*.env": FieldRules(validations: [noForgeToken]),
         ]
     }
 
