@@ -52,7 +52,7 @@ done <<<"$known"
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-timeout --kill-after=10 "${TEST_TIMEOUT:-900}" "${SWIFT:-swift}" test --skip-build --filter '^(AgentsTests\.RealAgentTests|EndToEndTests\.EndToEndTests/RealAgentStoryTests)' >"$log" 2>&1
+timeout --kill-after=10 "${TEST_TIMEOUT:-1500}" "${SWIFT:-swift}" test --skip-build --filter '^(AgentsTests\.RealAgentTests|EndToEndTests\.EndToEndTests/RealAgentStoryTests)' >"$log" 2>&1
 status=$?
 [ "$status" -eq 0 ] || cat "$log"
 grep -E '^(✔|✘) Test run' "$log"

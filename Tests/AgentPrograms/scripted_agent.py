@@ -231,17 +231,24 @@ class ACP:
         else:
             try:
                 emit({"jsonrpc": "2.0", "id": frame["id"], "result": getattr(self, method.replace("/", "_"))(params)})
-            except (AttributeError, KeyError) as e:
-                code, text = (-32601, f"no method {method}") if isinstance(e, AttributeError) else (-32002, e.args[0])
+            except (AttributeError, KeyError, ValueError) as e:
+                code, text = {AttributeError: (-32601, f"no method {method}"), KeyError: (-32002, e.args[0])}.get(
+                    type(e), (-32602, e.args[0]))
                 emit({"jsonrpc": "2.0", "id": frame["id"], "error": {"code": code, "message": text}})
 
     def initialize(self, _):
         return {"protocolVersion": 1, "agentCapabilities": {"loadSession": True}, "agentInfo": {"name": "scripted", "version": "1"}}
 
-    def session_new(self, _):
+    def demand(self, params):
+        if not isinstance(params.get("mcpServers"), list) or not params.get("cwd", "").startswith("/"):
+            raise ValueError("mcpServers and an absolute cwd are required")
+
+    def session_new(self, params):
+        self.demand(params)
         return {"sessionId": self.open(uuid.uuid4().hex)}
 
     def session_load(self, params):
+        self.demand(params)
         session = params["sessionId"]
         if not os.path.exists(f"{self.home}/{session}.jsonl"):
             raise KeyError(f"Session not found: {session}")
@@ -354,6 +361,8 @@ class ClaudeCode:
         return (self.options.get(name) or [None])[0]
 
     def run(self):
+        if "CLAUDECODE" in os.environ:
+            self.die("Error: this is a Claude Code within another one")
         if "--verbose" not in self.options:
             self.die("Error: stream-json output requires --verbose")
         if self.option("--permission-mode") == "bypassPermissions" and os.geteuid() == 0 and os.environ.get("IS_SANDBOX") != "1":
@@ -678,6 +687,8 @@ class CodexServer(CodexItems):
     def run(self):
         if not os.path.isdir(self.home):
             sys.exit(f"Error: CODEX_HOME points to {self.home!r}, but that path does not exist")
+        # It takes a moment to end, and leaves its tools alive.
+        signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), os._exit(0)))
         for line in sys.stdin:
             self.received(json.loads(line))
         if self.turn:

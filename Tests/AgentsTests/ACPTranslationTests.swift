@@ -176,6 +176,16 @@ import Testing
         #expect(translation.assembly.usage == Usage(inputTokens: 3, outputTokens: 4, cachedInputTokens: 2))
     }
 
+    @Test mutating func whatIsNoTextIsNamed() throws {
+        func said(_ content: String) -> String { #"{"sessionUpdate":"agent_message_chunk","content":\#(content)}"# }
+        let outputs = try feed(
+            said(#"{"type":"image","data":"aGk=","mimeType":"image/png"}"#), said(#"{"type":"audio","data":"aGk="}"#),
+            said(#"{"type":"resource_link","uri":"file:///a","name":"a"}"#),
+            said(#"{"type":"resource","resource":{"uri":"file:///b","text":"inside"}}"#),
+            said(#"{"type":"resource","resource":{"uri":"file:///c","blob":"aGk="}}"#), said(#"{"type":"from_the_future"}"#))
+        #expect(outputs == ["[image/png]", "[audio]", "[a](file:///a)", "inside", "[file:///c]"].map { .delta($0) })
+    }
+
     @Test mutating func aPermissionRequestShowsWhatItIsAbout() throws {
         _ = try feed(chunk("I need this"), #"{"sessionUpdate":"tool_call","toolCallId":"c","title":"rm"}"#)
         let outputs = translation.permissionRequested(for: ["toolCallId": "c"], at: Timestamp(milliseconds: 0))

@@ -230,6 +230,68 @@ import Testing
         try await end(driver)
     }
 
+    /// With its input closed it finishes the turn, and ends: that is no failure of the turn.
+    @Test func aTurnThatEndsAfterItsInputWasClosedHasSucceeded() async throws {
+        let driver = driver(patience: .init(interrupt: .milliseconds(100), input: .seconds(30)))
+        let recorder = Recorder()
+        async let run = bench.run(driver, "Deaf. {{deaf}} {{say: Now.}} {{stream: 1}}", recorder)
+        try await recorder.seen { $0.type == "message" }
+        let conversation = await driver.status.conversation
+        await driver.interrupt()
+        let outcome = await run.outcome
+        #expect(outcome.end.state == .succeeded, "\(outcome)")
+        #expect(!outcome.clean)
+        try await end(driver)
+        let next = await bench.run(driver, "Then.", turn: 2, conversation: conversation)
+        #expect(next.outcome.end.results?.answer?.contains("prompts=2 ") == true)
+        try await end(driver)
+    }
+
+    /// An agent in shell commands: `line` reads and keeps what it read in the file `sent`, `say` prints.
+    private func agent(_ script: String) -> [String] {
+        [
+            "/bin/sh", "-c",
+            """
+            line() { IFS= read -r line && printf '%s\\n' "$line" >>sent; }
+            say() { printf '%s\\n' "$1"; }
+            \(script)
+            exec sleep 1000
+            """,
+        ]
+    }
+
+    @Test func aRefusedBeginningSaysWhy() async throws {
+        let refused = #"{"type":"control_response","response":{"subtype":"error","error":"no hooks here"}}"#
+        let (outcome, recorder) = await bench.run(driver { $0.command = agent("line; say '\(refused)'") }, "One.")
+        #expect(outcome.end.reason == .agentStart)
+        #expect(outcome.end.message == "the agent refused to begin: no hooks here")
+        #expect(await recorder.durable == [])
+        try await bench.host.endAll(grace: .seconds(5))
+    }
+
+    @Test func aQuestionCanBeTakenBackAndOtherRequestsAreRefused() async throws {
+        let script = """
+            line; say '{"type":"control_response","response":{"subtype":"success","response":{}}}'
+            line; say '{"type":"system","subtype":"init"}'
+            say '{"type":"control_request","request_id":"h","request":{"subtype":"hook_callback"}}'; line
+            say '{"type":"control_request","request_id":"q","request":{"subtype":"can_use_tool","tool_name":"Bash","input":{}}}'
+            say '{"type":"control_cancel_request","request_id":"q"}'
+            say '{"type":"result","subtype":"success","is_error":false}'
+            """
+        let (outcome, recorder) = await bench.run(
+            driver {
+                $0.command = agent(script)
+                $0.permissions = .ask
+            }, "One.")
+        #expect(outcome.end.state == .succeeded)
+        #expect(await recorder.withdrawn == 1)
+        let answers = try bench.sent().filter { $0["type"] == "control_response" }
+        #expect(answers.count == 1)
+        #expect(answers.first?["response"]?["request_id"] == "h")
+        #expect(answers.first?["response"]?["error"] == "this client does not offer hook_callback")
+        try await bench.host.endAll(grace: .seconds(5))
+    }
+
     @Test func whatItDoesByItselfIsRecordedInTheNextTurnAndNoPromptIsFoldedIntoIt() async throws {
         let driver = driver()
         let first = await bench.run(driver, "Start. {{background: until [ -e go ]; do sleep 0.05; done}}")

@@ -186,6 +186,15 @@ import Testing
         #expect(translation.assembly.lastMessage == "Answer")
     }
 
+    /// After an interruption it puts a note into the conversation, as if the user had written it.
+    @Test func theUsersOwnWordsAreNoEvents() throws {
+        var translation = ClaudeCodeTranslation()
+        let note =
+            #"{"type":"user","message":{"role":"user","content":[{"type":"text","text":"[Request interrupted by user]"}]}}"#
+        #expect(try events(&translation, note, #"{"type":"user","message":{"content":"again"}}"#) == [])
+        #expect(translation.finish(at: now) == [])
+    }
+
     @Test func todosAreThePlan() throws {
         var translation = ClaudeCodeTranslation()
         let outputs = try events(

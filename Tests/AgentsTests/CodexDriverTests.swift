@@ -1,10 +1,11 @@
 import AgentHost
-import Agents
 import Foundation
 import Glibc
 import SessionModel
 import Support
 import Testing
+
+@testable import Agents
 
 /// The driver with app servers made of canned frames, as Codex 0.163 was seen to send them.
 @Suite(.timeLimit(.minutes(1))) struct CodexDriverTests {
@@ -187,6 +188,16 @@ import Testing
         #expect(!outcome.clean)
     }
 
+    /// So it ends when it gets SIGTERM.
+    @Test func anExitWithCode0InTheMiddleIsNoSuccess() async throws {
+        let (outcome, _) = await bench.run(
+            driver([Codex.initialized, Codex.opened, ("turn/start", Codex.begun("u1"), "exit 0")]), "hello")
+        #expect(outcome.end.state == .failed)
+        #expect(outcome.end.reason == .agentExited)
+        #expect(outcome.end.message?.contains("exit code 0") == true)
+        #expect(!outcome.clean)
+    }
+
     // MARK: Interruptions
 
     @Test func anInterruptionWaitsForTheTurnsBeginning() async throws {
@@ -300,11 +311,20 @@ import Testing
     }
 
     @Test func requestsThatNobodyCanAnswerAreRefused() async throws {
-        let ask = #"{"id":0,"method":"item/tool/requestUserInput","params":{"threadId":"th1","turnId":"u1"}}"#
+        let ask =
+            #"{"id":0,"method":"item/tool/requestUserInput","params":{"threadId":"th1","turnId":"u1","itemId":"i","questions":[{"id":"q1","header":"H","question":"Which?"},{"id":"q2","header":"H","question":"When?"}]}}"#
+        let other = #"{"id":0,"method":"item/tool/call","params":{"threadId":"th1","turnId":"u1"}}"#
         let form =
             #"{"id":0,"method":"mcpServer/elicitation/request","params":{"threadId":"th1","message":"Name?","mode":"form","requestedSchema":{"required":["name"]}}}"#
         let cases: [(String, JSONValue)] = [
-            (ask, ["code": -32601, "message": "this client does not offer item/tool/requestUserInput"]),
+            (
+                ask,
+                [
+                    "answers": [
+                        "q1": ["answers": [.string(CodexApproval.nobody)]], "q2": ["answers": [.string(CodexApproval.nobody)]],
+                    ]
+                ]
+            ), (other, ["code": -32601, "message": "this client does not offer item/tool/call"]),
             (form, ["action": "decline"]),
         ]
         for (request, answer) in cases {

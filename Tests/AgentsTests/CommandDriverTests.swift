@@ -42,6 +42,12 @@ import Testing
         #expect(outcome.end.state == .succeeded)
     }
 
+    /// `codex exec` reads what is piped to it, to its end.
+    @Test func withThePromptAsAnArgumentTheInputIsEmpty() async throws {
+        let (outcome, _) = await bench.run(driver("wc -c"), "hello")
+        #expect(outcome.end.results?.answer == "0")
+    }
+
     @Test func aPromptThatIsTooLongForAnArgumentIsRefusedInWords() async throws {
         let (outcome, recorder) = await bench.run(driver("echo no"), String(repeating: "x", count: 128 << 10))
         #expect(outcome.end.reason == .agentStart)

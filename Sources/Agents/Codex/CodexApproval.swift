@@ -46,9 +46,25 @@ struct CodexApproval: Sendable, Hashable {
     func answer(_ option: String?) -> JSONValue { option.flatMap { answers[$0] } ?? refusal }
 }
 
+extension CodexApproval {
+    /// What Codex is told in the place of an answer in words.
+    static let nobody = "Nobody can answer this here. Decide it yourself, and say in your answer what you decided and why."
+
+    /// The answer to a question in words (`request_user_input`), which a person cannot be asked: an error, or none, would be an empty
+    /// answer to the model. Nil for a request that is no such question.
+    static func refusal(ofWords method: String, _ params: JSONValue) -> JSONValue? {
+        guard method == "item/tool/requestUserInput" else { return nil }
+        let ids = (params["questions"]?.array ?? []).compactMap { $0["id"]?.string }
+        return ["answers": .object(Dictionary(ids.map { ($0, ["answers": [.string(nobody)]]) }) { first, _ in first })]
+    }
+}
+
 extension CodexDriver {
     func requested(_ id: JSONValue, _ method: String, _ params: JSONValue, generation: Int) async {
         guard let agent, agent.generation == generation else { return }
+        if let refusal = CodexApproval.refusal(ofWords: method, params) {
+            return await agent.connection.respond(to: id, .success(refusal))
+        }
         guard let approval = CodexApproval(id, method, params) else {
             return await agent.connection.respond(
                 to: id,

@@ -19,14 +19,23 @@ struct ConformanceAgent: Sendable, CustomStringConvertible {
     var runsOnce = false
     /// It shows messages while they come.
     var streams = true
-    /// It tells of each tool call what it is given, and how it ended.
-    var tellsToolCallsWhole = true
+    var tells = Telling.everything
     /// A prompt is in the agent's own transcript before anything is done about it, so that a kill does not lose it.
     var keepsPromptsAtOnce = true
     /// Why a scenario is nothing that this agent can do.
     var cannot: [Scenario: String] = [:]
 
     var description: String { name }
+
+    /// What it tells of a tool call.
+    enum Telling: Sendable {
+        /// What it is given, and how it ended.
+        case everything
+        /// What it is about to do, in a title.
+        case titles
+        /// Of a shell command neither what it is nor how it ended.
+        case names
+    }
 }
 
 /// One scenario's world: a real agent host, a state directory, a working directory and a driver; and it does what the session does
@@ -200,6 +209,14 @@ final class ConformanceBench: @unchecked Sendable {
             torn += 1
         }
         if torn == 0 { throw Leftover(processes: ["no transcript of \(conversation) in \(state)"]) }
+    }
+
+    /// Makes all that the agent has written older than a year: some delete what is old.
+    func age() throws {
+        let past = Date(timeIntervalSinceNow: -400 * 86_400)
+        for case let name as String in FileManager.default.enumerator(atPath: state) ?? .init() {
+            try? FileManager.default.setAttributes([.modificationDate: past], ofItemAtPath: "\(state)/\(name)")
+        }
     }
 
     /// Moves state and working directory to another path, as another pod has it, and makes a driver anew.

@@ -44,7 +44,7 @@ extension ConformanceAgent {
                 """, to: home + "/config.yaml")
             return AgentDescription(
                 driver: .acp, command: [path(of: "hermes-acp") ?? "hermes-acp"], env: ["HERMES_HOME": home])
-        }, tellsToolCallsWhole: false, cannot: hermesCannot)
+        }, tells: .titles, cannot: hermesCannot)
 
     /// What Hermes 0.19 was seen to do otherwise.
     private static let hermesCannot: [Scenario: String] = {
@@ -79,6 +79,29 @@ extension ConformanceAgent {
         let others = Scenario.allCases.filter { !can.contains($0) }
         return Dictionary(uniqueKeysWithValues: others.map { ($0, "it writes its tool calls into its messages") })
     }()
+
+    /// fast-agent, with its own shell.
+    static let fastAgent = ConformanceAgent(
+        name: "fast-agent-acp", driver: .acp,
+        describe: { state in
+            let program = path(of: "fast-agent-acp") ?? "fast-agent-acp"
+            return AgentDescription(
+                driver: .acp, command: [program, "--model", "generic.scripted", "-x"],
+                env: [
+                    "FAST_AGENT_HOME": state + "/fast-agent", "GENERIC_BASE_URL": model + "/v1", "GENERIC_API_KEY": "scripted",
+                ])
+        }, tells: .names, cannot: fastAgentCannot)
+
+    /// What fast-agent 0.10 was seen to do otherwise.
+    private static let fastAgentCannot: [Scenario: String] = [
+        .longTool: "it does not tell how a shell command ended", .edits: "it tells of a change in the tool's own words",
+        .thoughts: "it does not tell them", .usage: "it tells no tokens in a field of the protocol",
+        .permissionAllowed: "it asks nothing about its own shell and files",
+        .permissionDenied: "it asks nothing about its own shell and files",
+        .permissionTimedOut: "it asks nothing about its own shell and files",
+        .interruptQuestion: "it asks nothing about its own shell and files", .choice: "it asks for permissions only",
+        .tornTranscript: "it keeps a conversation as one document",
+    ]
 
     private static func write(_ text: String, to path: String) {
         let folder = URL(filePath: path).deletingLastPathComponent().path()

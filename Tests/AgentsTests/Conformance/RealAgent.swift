@@ -6,7 +6,7 @@ import Support
 /// The real programs, where scripts/test-agents.sh has installed them.
 extension ConformanceAgent {
     /// Every real agent that the tests know.
-    static let real = [claudeCode, codex, codexExec, hermes, gptme, vibe]
+    static let real = [claudeCode, codex, codexExec, hermes, gptme, vibe, fastAgent]
 
     /// The real agents that are installed.
     static let installed = real.filter { $0.program != nil }

@@ -40,4 +40,27 @@ import Testing
                 "run make test with HOLDFAST_WRITE_DOCS=1, and commit docs/agents.md")
         }
     }
+
+    /// What it says of agents, it names the tests of.
+    @Test func theTestsOfWhatAgentsDoExist() throws {
+        let folder = ConformanceAgent.programs + "/.."
+        let text = try String(contentsOfFile: folder + "/../docs/agents.md", encoding: .utf8)
+        let start = try #require(text.range(of: "<!-- facts"))
+        let end = try #require(text.range(of: "<!-- end of facts -->"))
+        let rows = text[start.lowerBound..<end.lowerBound].split(separator: "\n").filter { $0.hasPrefix("| ") }.dropFirst(2)
+        var tests = ""
+        for case let name as String in FileManager.default.enumerator(atPath: folder + "/AgentsTests") ?? .init()
+        where name.hasSuffix(".swift") {
+            tests += try String(contentsOfFile: "\(folder)/AgentsTests/\(name)", encoding: .utf8)
+        }
+        for row in rows {
+            let named = row.split(separator: "|").last ?? ""
+            let functions = named.matches(of: /`(\w+)`/).map { String($0.1) }
+            let scenarios = named.matches(of: /“([^”]+)”/).map { String($0.1) }
+            #expect(!(functions + scenarios).isEmpty, "\(row)")
+            for function in functions { #expect(tests.contains("func \(function)("), "\(function)") }
+            for scenario in scenarios { #expect(Scenario(rawValue: scenario) != nil, "\(scenario)") }
+        }
+        #expect(rows.count > 20)
+    }
 }
