@@ -41,6 +41,8 @@ public enum PodLabels {
     /// The Session's name.
     public static let session = "holdfast.dev/session"
     public static let epoch = "holdfast.dev/epoch"
+    /// On a pod that only serves a transcript.
+    public static let reader = "holdfast.dev/reader"
     /// `session` on the pods of sessions; network policies select by it.
     public static let component = "holdfast.dev/component"
     /// An annotation: the session's key as people write it.

@@ -117,7 +117,7 @@ extension SessionPod {
     }
 
     /// What Pod Security “restricted” asks for.
-    private static func restricted(user: Int64, readOnlyRoot: Bool) -> JSONValue {
+    static func restricted(user: Int64, readOnlyRoot: Bool) -> JSONValue {
         var context: [String: JSONValue] = [
             "runAsUser": .integer(user), "runAsGroup": .integer(PodLayout.agentUser), "runAsNonRoot": true,
             "allowPrivilegeEscalation": false, "capabilities": ["drop": ["ALL"]],
@@ -170,7 +170,7 @@ extension SessionPod {
         ]
     }
 
-    private static func mount(_ volume: String, _ path: String, part: String? = nil, readOnly: Bool = false) -> JSONValue {
+    static func mount(_ volume: String, _ path: String, part: String? = nil, readOnly: Bool = false) -> JSONValue {
         var mount: [String: JSONValue] = ["name": .string(volume), "mountPath": .string(path)]
         mount["subPath"] = part.map { .string($0) }
         if readOnly { mount["readOnly"] = true }

@@ -35,13 +35,20 @@ public struct SessionPod: Sendable {
         self.namespace = namespace
         self.settings = settings
         lifetime = (session.spec.lifetime ?? Lifetime()).resolved
+        name = Self.name(session: session.metadata.name, epoch: epoch)
+    }
+
+    /// A reader's: ``readerPod()``.
+    public init(_ session: SessionResource, reader name: String, namespace: String, settings: Settings) {
+        self.init(session, epoch: session.status.epoch, namespace: namespace, settings: settings)
+        self.name = name
     }
 
     /// The port of the sidecar's API, over TLS.
     public static let port = Int(PodLayout.port)
 
     /// The pod's name and its Secret's.
-    public var name: String { Self.name(session: session.metadata.name, epoch: epoch) }
+    public private(set) var name: String
 
     public static func name(session: String, epoch: UInt32) -> String { "\(session)-\(epoch)" }
 
@@ -96,7 +103,7 @@ public struct SessionPod: Sendable {
             members: ["spec": spec])
     }
 
-    private var labels: [String: String] {
+    var labels: [String: String] {
         [
             "app.kubernetes.io/name": "holdfast-session", "app.kubernetes.io/managed-by": "holdfast",
             PodLabels.component: "session", PodLabels.session: session.metadata.name, PodLabels.epoch: "\(epoch)",
@@ -110,7 +117,7 @@ public struct SessionPod: Sendable {
         ]
     }
 
-    private var owner: OwnerReference {
+    var owner: OwnerReference {
         OwnerReference(
             apiVersion: ResourceType.sessions.apiVersion, kind: ResourceType.sessions.kind, name: session.metadata.name,
             uid: session.metadata.uid, controller: true, blockOwnerDeletion: true)

@@ -209,7 +209,7 @@ struct ServeCommand: AsyncParsableCommand {
         path.hasPrefix("/") ? path : "\(String(cString: getcwd(nil, 0)!))/\(path)"
     }
 
-    private static func address(_ text: String) throws(Problem) -> HTTPService.Address {
+    static func address(_ text: String) throws(Problem) -> HTTPService.Address {
         guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
             throw Problem(.invalidRequest, "--listen takes HOST:PORT, not “\(text)”.")
         }

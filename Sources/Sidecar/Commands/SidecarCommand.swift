@@ -9,7 +9,7 @@ public struct SidecarCommand: AsyncParsableCommand {
         subcommands: [
             ServeCommand.self, HostCommand.self, StatusCommand.self, TurnsCommand.self, TranscriptCommand.self,
             EnqueueCommand.self,
-            CancelCommand.self, AnswerCommand.self, HealthCommand.self, InstallCommand.self,
+            CancelCommand.self, AnswerCommand.self, HealthCommand.self, InstallCommand.self, ReadCommand.self,
         ])
 
     public init() {}

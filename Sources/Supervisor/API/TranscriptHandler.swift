@@ -40,19 +40,17 @@ extension SupervisorAPI {
         }
     }
 
-    /// The same answers as a sidecar's, from the files of a session that has none. There is nothing to follow.
+    /// The same answers as a sidecar's, of a session that has none. There is nothing to follow.
     private func stored(_ call: Call, _ session: SessionResource) async throws -> Response {
-        guard case .files(let state) = try await runtime.transcript(of: session),
-            let end = try await offLoop({ try TranscriptReader.end(state: state) })
-        else {
+        let response: Response?
+        switch try await runtime.transcript(of: session) {
+        case .files(let state): response = try await call.storedTranscript(state: state)
+        case .reader(let client): response = try await passThrough(call, client)
+        case nil: response = nil
+        }
+        guard let response else {
             throw Problem(.notFound, "Session \(session.spec.key) has no transcript yet: no sidecar has run for it.")
         }
-        let query = try TranscriptQuery(call, journal: end.journal, newest: end.sequence)
-        // Only the one task that writes the answer ever uses it.
-        nonisolated(unsafe) let reader = TranscriptReader(state: state, after: query.after)
-        if query.format == .page { return try await query.page { try await offLoop { try reader.next(upTo: end.sequence) } } }
-        return call.stream(type: query.mediaType, follows: false) { writer in
-            try await query.stream({ try await offLoop { try reader.next(upTo: end.sequence) } }, to: &writer)
-        }
+        return response
     }
 }

@@ -8,12 +8,12 @@ import SessionModel
 /// Everything that is made has a name that follows from the session and the epoch: whoever makes it again, after a lost answer or
 /// after another supervisor has died over it, finds it and goes on from there.
 final class KubernetesRuntime: Runtime {
-    private let client: KubernetesClient
-    private let namespace: String
-    private let settings: SessionPod.Settings
+    let client: KubernetesClient
+    let namespace: String
+    let settings: SessionPod.Settings
     private let authority: @Sendable () -> Authority?
-    private let watch: PodWatch
-    private let logger: Logger
+    let watch: PodWatch
+    let logger: Logger
 
     /// - Parameters:
     ///   - client: the leader's, fenced.
@@ -32,7 +32,7 @@ final class KubernetesRuntime: Runtime {
 
     var runsPods: Bool { true }
 
-    private func objects(_ type: ResourceType) -> Objects<GenericObject> { client.objects(type, in: namespace) }
+    func objects(_ type: ResourceType) -> Objects<GenericObject> { client.objects(type, in: namespace) }
 
     private func manifest(_ session: SessionResource, _ epoch: UInt32) -> SessionPod {
         SessionPod(session, epoch: epoch, namespace: namespace, settings: settings)
@@ -49,6 +49,7 @@ final class KubernetesRuntime: Runtime {
 
     private func make(_ session: SessionResource, epoch: UInt32) async throws -> PodIncarnation {
         try await endOthers(session, epoch)
+        try await endReaders(of: session)
         let manifest = manifest(session, epoch)
         let claim: GenericObject?
         var pod: GenericObject
@@ -65,7 +66,7 @@ final class KubernetesRuntime: Runtime {
     /// Makes sure that no pod of another epoch is left beside the one that is to start.
     private func endOthers(_ session: SessionResource, _ epoch: UInt32) async throws {
         let pods = try await objects(.pods).list(Selector(labels: "\(PodLabels.session)=\(session.metadata.name)")).items
-        for pod in pods where pod.belongs(to: session) {
+        for pod in pods where pod.belongs(to: session) && pod.metadata.labels?[PodLabels.reader] == nil {
             let (name, uid) = (pod.metadata.name ?? "", pod.metadata.uid ?? "")
             guard let other = pod.metadata.labels?[PodLabels.epoch].flatMap({ UInt32($0) }), other != epoch else { continue }
             if case .ended = watch.observe(pod).state {
@@ -94,7 +95,7 @@ final class KubernetesRuntime: Runtime {
 
     /// Makes an object of a session, or finds it made.
     @discardableResult
-    private func make(_ object: GenericObject, _ type: ResourceType, of session: SessionResource) async throws -> GenericObject {
+    func make(_ object: GenericObject, _ type: ResourceType, of session: SessionResource) async throws -> GenericObject {
         do throws(KubernetesError) {
             return try await objects(type).create(object)
         } catch {
@@ -122,6 +123,13 @@ final class KubernetesRuntime: Runtime {
 
     /// Gives a pod the Secret that it waits for, and follows it.
     private func attend(to pod: GenericObject, _ manifest: SessionPod) async throws -> PodIncarnation {
+        try await giveSecret(to: pod, manifest)
+        let incarnation = PodIncarnation(manifest, uid: pod.metadata.uid ?? "", runtime: self)
+        watch.add(incarnation)
+        return incarnation
+    }
+
+    func giveSecret(to pod: GenericObject, _ manifest: SessionPod) async throws {
         do throws(KubernetesError) {
             let credentials: EpochCredentials
             guard let authority = authority() else {
@@ -139,12 +147,9 @@ final class KubernetesRuntime: Runtime {
             // Made before: the token in it is the same, and its certificate has the same name and authority.
             guard error.code == .alreadyExists else { throw error }
         }
-        let incarnation = PodIncarnation(manifest, uid: pod.metadata.uid ?? "", runtime: self)
-        watch.add(incarnation)
-        return incarnation
     }
 
-    private func get(_ name: String, _ type: ResourceType) async throws(KubernetesError) -> GenericObject? {
+    func get(_ name: String, _ type: ResourceType) async throws(KubernetesError) -> GenericObject? {
         do throws(KubernetesError) {
             return try await objects(type).get(name)
         } catch {
@@ -160,7 +165,7 @@ final class KubernetesRuntime: Runtime {
         await delete(incarnation.name, uid: incarnation.uid, grace: grace)
     }
 
-    private func delete(_ name: String, uid: String, grace: TimeSpan) async {
+    func delete(_ name: String, uid: String, grace: TimeSpan) async {
         do throws(KubernetesError) {
             try await objects(.pods).delete(name, uid: uid, gracePeriodSeconds: Int((grace.milliseconds + 999) / 1000))
         } catch {
@@ -224,24 +229,16 @@ final class KubernetesRuntime: Runtime {
 
     // MARK: What is left of a session
 
-    /// - Throws: `Problem` that says how to get to it: it is on a volume that only the session's own pod has.
-    func transcript(of session: SessionResource) throws -> TranscriptSource? {
+    func transcript(of session: SessionResource) async throws -> TranscriptSource? {
         let (key, phase) = (session.spec.key, session.status.phase)
         guard session.status.epoch > 0 else { return nil }
         switch phase {
-        case .suspended, .failed:
-            throw Problem(
-                .conflict,
-                "Session \(key) is \(phase.rawValue), and its transcript is on its volume: wake it with holdfast resume, and read then."
-            )
-        case .ended:
-            guard let claim = manifest(session, session.status.epoch).claimName else {
-                throw Problem(.notFound, "Session \(key) has ended, and its transcript went with its pod (storage: EmptyDir).")
+        case .suspended, .failed, .ended:
+            guard manifest(session, session.status.epoch).claimName != nil else {
+                throw Problem(
+                    .notFound, "Session \(key) is \(phase.rawValue), and its transcript went with its pod (storage: EmptyDir).")
             }
-            throw Problem(
-                .conflict,
-                "Session \(key) has ended, and its transcript is on its volume: mount PersistentVolumeClaim \(claim) in a pod of your own, and read state/transcript."
-            )
+            return .reader(try await reader(of: session))
         case .pending, .starting, .ready, .draining:
             throw Problem(.notReady, "Session \(key) is \(phase.rawValue), and its sidecar does not answer yet.", retryAfter: 2)
         }
@@ -261,6 +258,7 @@ final class KubernetesRuntime: Runtime {
     /// The claims of sessions whose names others have taken have no owner any more. Each is kept for its session's `archiveTTL` from
     /// when it is first seen so.
     func removeOldArchives(at now: Timestamp) async {
+        await removeOldReaders()
         let claims = objects(.volumeClaims)
         do throws(KubernetesError) {
             for claim in try await claims.list(Selector(labels: PodLabels.claims)).items {

@@ -48,6 +48,8 @@ enum FoundIncarnation: Sendable {
 enum TranscriptSource: Sendable {
     /// A state directory of this machine.
     case files(state: String)
+    /// Something that serves nothing but it.
+    case reader(SidecarClient)
 }
 
 /// One living epoch of a session: its process or its pod, started by this supervisor or found again after a restart.

@@ -41,7 +41,10 @@ enum PodSamples {
         made.uid = "66666666-7777-8888-9999-aaaaaaaaaaaa"
         let credentials = EpochCredentials(
             token: "a-token-of-the-epoch", certificate: "CERTIFICATE", key: "KEY")
-        return try [manifest.claim(), pod, manifest.secret(credentials, pod: made)].compactMap(\.self)
+        let reader = SessionPod(
+            manifest.session, reader: SessionPod.readerName(session: manifest.session.metadata.name, suffix: "x"),
+            namespace: manifest.namespace, settings: manifest.settings)
+        return try [manifest.claim(), pod, manifest.secret(credentials, pod: made), reader.readerPod()].compactMap(\.self)
             + [SessionNetworkPolicies.policy(namespace: "team-a", supervisor: "holdfast-system", closed: ["203.0.113.7/32"])]
     }
 

@@ -1,3 +1,4 @@
+import Curl
 import Foundation
 import Kubernetes
 import KubernetesDouble
@@ -35,12 +36,24 @@ import Testing
             let claim = try await claims.list().items.first
             #expect(claim?.metadata.ownerReferences?.map(\.kind) == ["Session"])
 
+            // It can be read while it sleeps, from a pod that is there for that only and goes when the session wakes.
+            let read = try await cluster.ask("/v1/sessions/\(StoryCluster.key.name)/transcript?limit=10000")
+            #expect(read.status == 200, "\(String(decoding: read.body, as: UTF8.self))")
+            #expect(String(decoding: read.body, as: UTF8.self).contains("Remember the plum."))
+            let again = try await cluster.ask(
+                "/v1/sessions/\(StoryCluster.key.name)/transcript", accept: "application/x-ndjson")
+            #expect(String(decoding: again.body, as: UTF8.self).contains("Remember the plum."))
+            let readers = try await cluster.pods.list().items
+            #expect(readers.map { $0.metadata.labels?[PodLabels.reader] } == ["true"])
+            #expect(try await cluster.session { _ in true }.epoch == 1)
+
             try await cluster.ask("third", "run: cat notes.txt", lifetime)
             let third = try await cluster.end(of: "third")
             #expect(third.phase == .succeeded, "\(third)")
             #expect(third.results?.answer?.contains("I remember 2 earlier prompts: “Remember the plum.") == true, "\(third)")
             #expect(try await cluster.session { $0.phase == .ready }.epoch == 2)
             #expect(try await claims.list().items.map(\.metadata.uid) == [claim?.metadata.uid])
+            #expect(try await cluster.pods.list().items.map(\.metadata.name) == [StoryCluster.pod(2)])
 
             // What became of it can be read with kubectl.
             let events: Objects<GenericObject> = cluster.client.objects(.events, in: cluster.namespace)

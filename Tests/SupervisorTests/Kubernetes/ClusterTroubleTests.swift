@@ -38,6 +38,14 @@ import Testing
             #expect(trouble.message.contains("memory"))
             try await cluster.ask("two", "say: hello")
             #expect(try await cluster.end(of: "two").phase == .succeeded)
+            // At work it keeps its node; at rest it does not.
+            func isSafe() async throws -> String? {
+                try await cluster.pods.get(StoryCluster.pod(1)).metadata.annotations?[PodLabels.safeToEvict]
+            }
+            try await cluster.until("safe to evict") { try await isSafe() == "true" ? true : nil }
+            try await cluster.ask("three", "run: sleep 60")
+            _ = try await cluster.task("three") { $0.phase == .running }
+            try await cluster.until("not safe to evict") { try await isSafe() == "false" ? true : nil }
         }
     }
 

@@ -1,3 +1,4 @@
+import Curl
 import Foundation
 import Glibc
 import Kubernetes
@@ -89,6 +90,19 @@ final class StoryCluster: Sendable {
         else { return }
         Glibc.kill(pid, SIGKILL)
         _ = Child.wait(pid)
+    }
+
+    /// The address of the first supervisor's API.
+    func api() async throws -> String {
+        let port = try await until("the API's port") { self.log.firstMatch(of: /port=(\d+).*serving/)?.output.1 }
+        return "http://127.0.0.1:\(port)"
+    }
+
+    /// What the supervisor's API answers.
+    func ask(_ path: String, accept: String = "application/json") async throws -> CurlResponse {
+        let headers = [("Authorization", "Bearer a-token-of-at-least-thirty-two-characters"), ("Accept", accept)]
+        return try await CurlClient.shared.execute(
+            CurlRequest("GET", try await api() + path, headers: headers.map { (name: $0.0, value: $0.1) }, timeout: .seconds(60)))
     }
 
     private var logFile: String { home.path + "/supervisor.log" }
