@@ -100,7 +100,7 @@ extension ConformanceAgent {
         .permissionDenied: "it asks nothing about its own shell and files",
         .permissionTimedOut: "it asks nothing about its own shell and files",
         .interruptQuestion: "it asks nothing about its own shell and files", .choice: "it asks for permissions only",
-        .tornTranscript: "it keeps a conversation as one document",
+        .terminated: "it finishes its turn before it heeds SIGTERM", .tornTranscript: "it keeps a conversation as one document",
     ]
 
     private static func write(_ text: String, to path: String) {
