@@ -1,12 +1,16 @@
 import Curl
 import HTTPServing
 import HTTPTypes
+import NIOConcurrencyHelpers
 import SessionModel
 
 /// The gateway's requests to the forge, with the forge's token.
 struct Forge: Sendable {
     /// Its own connections: each long clone has one.
     private let client = CurlClient(maxConnections: 1024, maxIdleConnections: 8)
+
+    /// Where repositories are that were renamed, by where they were. Asking for the refs, which git does first, learns it.
+    private let moved = NIOLockedValueBox<[String: String]>([:])
 
     /// How long the forge may be silent. While it counts and compresses, git sends a sign of life every few seconds.
     static let silence = Duration.seconds(300)
@@ -22,7 +26,8 @@ struct Forge: Sendable {
         body: [UInt8]? = nil, upload: CurlUpload? = nil
     ) async throws(Refusal) -> CurlStreamedResponse {
         let repository = access.grant.repository
-        var request = CurlRequest(method, repository.trimmingSlashes + suffix, headers: headers, body: body, timeout: nil)
+        let place = moved.withLockedValue { $0[repository] } ?? repository.trimmingSlashes
+        var request = CurlRequest(method, place + suffix, headers: headers, body: body, timeout: nil)
         request.upload = upload
         request.idleTimeout = Self.silence
         request.http2 = false
@@ -37,7 +42,23 @@ struct Forge: Sendable {
             throw Refusal(502, "The forge cannot be reached: \(error.message).")
         }
         guard response.status != 200 else { return response }
+        if [301, 302, 307, 308].contains(response.status), method == "GET", body == nil, place == repository.trimmingSlashes,
+            let new = Self.place(response.header("Location"), of: repository, suffix)
+        {
+            moved.withLockedValue { $0[repository] = new }
+            return try await send(method, suffix, for: access, headers: headers)
+        }
         throw await refusal(response, repository: repository, token: access.token)
+    }
+
+    /// Where a repository has moved to. Only on its own host: the token goes nowhere else, whatever an answer says.
+    static func place(_ location: String?, of repository: String, _ suffix: String) -> String? {
+        guard let location, location.hasSuffix(suffix), let scheme = repository.firstRange(of: "://") else { return nil }
+        let host = repository[scheme.upperBound...].prefix { $0 != "/" }
+        let origin = String(repository[..<scheme.upperBound] + host + "/")
+        let place = location.hasPrefix("/") && !location.hasPrefix("//") ? origin + String(location.dropFirst()) : location
+        guard place.hasPrefix(origin) else { return nil }
+        return String(place.dropLast(suffix.count))
     }
 
     private func refusal(_ response: CurlStreamedResponse, repository: String, token: String) async -> Refusal {

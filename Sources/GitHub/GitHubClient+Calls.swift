@@ -98,3 +98,74 @@ extension WebhookRules.Facts {
         }
     }
 }
+
+/// What the forge is told.
+extension GitHubClient {
+    /// The comment on an issue or pull request that begins with a marker and is the token's owner's own.
+    public func comment(
+        marked marker: String, by login: String, on number: Int, in repository: String
+    ) async throws(GitHubError) -> Int64? {
+        try await list("/repos/\(repository)/issues/\(number)/comments").first { comment in
+            comment["user"]?["login"]?.string?.lowercased() == login.lowercased()
+                && comment["body"]?.string?.hasPrefix(marker) == true
+        }?["id"]?.integer
+    }
+
+    public func createComment(_ text: String, on number: Int, in repository: String) async throws(GitHubError) -> Int64 {
+        try Self.id(
+            await send("POST", path: "/repos/\(repository)/issues/\(number)/comments", ["body": .string(text)]), "id")
+    }
+
+    public func updateComment(_ id: Int64, _ text: String, in repository: String) async throws(GitHubError) {
+        _ = try await send("PATCH", path: "/repos/\(repository)/issues/comments/\(id)", ["body": .string(text)])
+    }
+
+    /// Puts a reaction on a comment, an issue or a pull request. The same one again changes nothing.
+    /// - Parameter target: such as `issues/comments/7`.
+    public func react(_ reaction: String, to target: String, in repository: String) async throws(GitHubError) -> Int64 {
+        try Self.id(
+            await send("POST", path: "/repos/\(repository)/\(target)/reactions", ["content": .string(reaction)]), "id")
+    }
+
+    /// The pull request of a branch of the repository itself: one that is open, or else one of the token's owner's own with a marker.
+    public func pullRequest(
+        from branch: String, marked marker: String, by login: String, in repository: String
+    ) async throws(GitHubError) -> Int64? {
+        let owner = repository.prefix { $0 != "/" }
+        let head = Self.escaped("\(owner):\(branch)")
+        let all = try await list("/repos/\(repository)/pulls?state=all&head=\(head)").filter { pull in
+            pull["head"]?["ref"]?.string == branch
+        }
+        let own = all.first { pull in
+            pull["user"]?["login"]?.string?.lowercased() == login.lowercased()
+                && pull["body"]?.string?.hasPrefix(marker) == true
+        }
+        return (own ?? all.first { $0["state"]?.string == "open" })?["number"]?.integer
+    }
+
+    public func openPullRequest(
+        title: String, body: String, head: String, base: String, isDraft: Bool, in repository: String
+    ) async throws(GitHubError) -> Int64 {
+        try Self.id(
+            await send(
+                "POST", path: "/repos/\(repository)/pulls",
+                [
+                    "title": .string(title), "body": .string(body), "head": .string(head), "base": .string(base),
+                    "draft": .bool(isDraft),
+                ]), "number")
+    }
+
+    public func defaultBranch(of repository: String) async throws(GitHubError) -> String {
+        guard let name = try await get("/repos/\(repository)")["default_branch"]?.string else {
+            throw GitHubError(.unavailable, "GET /repos/\(repository): the answer has no default_branch")
+        }
+        return name
+    }
+
+    private static func id(_ answer: JSONValue, _ member: String) throws(GitHubError) -> Int64 {
+        guard let id = answer[member]?.integer else {
+            throw GitHubError(.unavailable, "the answer to what was written has no \(member)")
+        }
+        return id
+    }
+}

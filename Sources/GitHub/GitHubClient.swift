@@ -26,6 +26,8 @@ public struct GitHubClient: Sendable {
     /// The most elements that are read of a list.
     static let longestList = 3000
     private static let attempts = 3
+    /// What is asked of a repository's old name is answered elsewhere, after one step.
+    private static let longestWay = 3
 
     func get(_ path: String) async throws(GitHubError) -> JSONValue { try await send("GET", "\(base)\(path)").body }
 
@@ -53,7 +55,17 @@ public struct GitHubClient: Sendable {
         var wait = pause
         for attempt in 1... {
             do throws(GitHubError) {
-                return try await sendOnce(method, url, body)
+                var (step, url) = (1, url)
+                while true {
+                    switch try await sendOnce(method, url, body) {
+                    case .answer(let body, let next): return (body, next)
+                    case .moved(let place):
+                        guard step < Self.longestWay else {
+                            throw GitHubError(.rejected, "\(method) \(url): it moves in circles")
+                        }
+                        (step, url) = (step + 1, place)
+                    }
+                }
             } catch {
                 guard error.code == .unavailable, method == "GET", attempt < Self.attempts, !Task.isCancelled else { throw error }
                 try? await Task.sleep(for: wait)
@@ -63,9 +75,13 @@ public struct GitHubClient: Sendable {
         throw GitHubError(.unavailable, "\(method): not reached")
     }
 
-    private func sendOnce(
-        _ method: String, _ url: String, _ body: JSONValue?
-    ) async throws(GitHubError) -> (body: JSONValue, next: String?) {
+    private enum Answer {
+        case answer(JSONValue, next: String?)
+        /// Another address of the API has it: the repository was renamed.
+        case moved(String)
+    }
+
+    private func sendOnce(_ method: String, _ url: String, _ body: JSONValue?) async throws(GitHubError) -> Answer {
         let what = "\(method) \(url.dropFirst(base.count).prefix { $0 != "?" })"
         var request = CurlRequest(
             method, url,
@@ -89,9 +105,21 @@ public struct GitHubClient: Sendable {
             guard let answer else {
                 throw GitHubError(.unavailable, "\(what): the answer is not JSON")
             }
-            return (answer, response.header("Link").flatMap(Self.next))
+            return .answer(answer, next: response.header("Link").flatMap(Self.next))
+        }
+        if [301, 302, 307, 308].contains(response.status), let place = response.header("Location") {
+            let place = place.hasPrefix("/") ? Self.origin(base) + place : place
+            // The token goes nowhere else, whatever an answer says.
+            guard place.hasPrefix("\(base)/") else { throw GitHubError(.rejected, "\(what): it has moved out of \(base)") }
+            return .moved(place)
         }
         throw Self.error(what, response, answer)
+    }
+
+    /// `https://host`
+    private static func origin(_ url: String) -> String {
+        guard let scheme = url.firstRange(of: "://") else { return url }
+        return String(url[..<scheme.upperBound]) + url[scheme.upperBound...].prefix { $0 != "/" }
     }
 
     private static func error(_ what: String, _ response: CurlResponse, _ answer: JSONValue?) -> GitHubError {

@@ -20,8 +20,13 @@ public struct GitHubEvent: Sendable, Hashable {
         public var cloneURL: String
         public var defaultBranch: String?
 
-        /// `host/owner/name`
-        public var name: String { "\(host)/\(fullName)" }
+        /// Under which its sessions are known, where that is not its present name: it was renamed or given to somebody else since.
+        public var knownAs: String?
+
+        /// `host/owner/name`: what its sessions' keys say.
+        public var name: String { knownAs ?? presentName }
+        /// `host/owner/name`: what the forge calls it.
+        public var presentName: String { "\(host)/\(fullName)" }
     }
 
     /// The issue or pull request that it is about.
@@ -153,10 +158,14 @@ extension GitHubEvent {
         }
     }
 
+    /// The issue or pull request that it is about, whatever its repository is called now.
+    public var place: String {
+        "github:\(repository.host)/\(repository.id.map(String.init) ?? repository.fullName.lowercased())#\(subject.number)"
+    }
+
     /// What happened, whoever tells of it and how often: the key of the turn that it becomes. A redelivery under a new id, and a
     /// second event of the same review, have the same.
     public var meaning: String {
-        let place = "github:\(repository.host)/\(repository.id.map(String.init) ?? repository.fullName)#\(subject.number)"
         let version = subject.updatedAt ?? ""
         return switch kind {
         case .issueComment: "\(place):comment:\(comment?.id ?? 0)"

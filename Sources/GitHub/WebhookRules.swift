@@ -38,6 +38,8 @@ public struct WebhookRules: Sendable {
         public var sessions: Set<SessionKey> = []
         /// Commits that sessions have pushed.
         public var pushed: Set<String> = []
+        /// The issue whose session has opened the event's pull request.
+        public var openedFor: Int?
         /// Who the supervisor itself is at the forge: the token's owner.
         public var own: String?
         /// Tasks that events have made in the event's session within the last hour.
@@ -81,9 +83,10 @@ public struct WebhookRules: Sendable {
     }
 
     /// The sessions that the event can belong to: whether they exist is asked of the store.
-    public func sessions(of event: GitHubEvent) -> [SessionKey] {
+    /// - Parameter openedFor: the issue whose session has opened the event's pull request.
+    public func sessions(of event: GitHubEvent, openedFor: Int? = nil) -> [SessionKey] {
         let plain = [scope(of: event, Facts())].compactMap { try? $0.key(task: "x") }
-        guard let number = issue(of: event) else { return plain }
+        guard let number = issue(of: event, openedFor) else { return plain }
         let issue = ScopeSpec(kind: .issue, repository: event.repository.name, number: number, profile: spec.profile)
         guard let key = try? issue.key(task: "x") else { return plain }
         return plain + [key]
@@ -227,7 +230,8 @@ public struct WebhookRules: Sendable {
     static func matches(_ repository: GitHubEvent.Repository, _ pattern: String) -> Bool {
         let pattern = pattern.lowercased()
         let full = pattern.split(separator: "/").count == 2 ? "github.com/\(pattern)" : pattern
-        return Wildcard.matches(repository.name.lowercased(), full)
+        // By its present name only: who has been given a repository has not been given its Spawners.
+        return Wildcard.matches(repository.presentName.lowercased(), full)
     }
 
     // MARK: Whose session
@@ -239,16 +243,17 @@ public struct WebhookRules: Sendable {
         guard subject.isPullRequest else {
             return ScopeSpec(kind: .issue, repository: repository, number: subject.number, profile: spec.profile)
         }
-        if let number = issue(of: event) {
+        if let number = issue(of: event, facts.openedFor) {
             let issue = ScopeSpec(kind: .issue, repository: repository, number: number, profile: spec.profile)
             if exists(issue, facts) { return issue }
         }
         return ScopeSpec(kind: .pullRequest, repository: repository, number: subject.number, profile: spec.profile)
     }
 
-    /// The issue whose session a pull request may be of: its head is that session's branch, in the repository itself, where only
-    /// who may write can have made it.
-    private func issue(of event: GitHubEvent) -> Int? {
+    /// The issue whose session a pull request may be of: that session has opened it, or its head is that session's branch, in the
+    /// repository itself, where only who may write can have made it.
+    private func issue(of event: GitHubEvent, _ openedFor: Int?) -> Int? {
+        if event.subject.isPullRequest, let openedFor { return openedFor }
         guard let head = event.subject.head, head.repository?.lowercased() == event.repository.fullName.lowercased(),
             head.ref.hasPrefix(Self.issueBranch), let number = Int(head.ref.dropFirst(Self.issueBranch.count)), number > 0
         else { return nil }
@@ -270,6 +275,11 @@ public struct WebhookRules: Sendable {
             event.comment?.body.contains(Self.marker) == true
         {
             return "it is a comment of Holdfast's own"
+        }
+        if event.kind == .pullRequest, event.action == "opened", let own = facts.own?.lowercased(),
+            event.subject.author?.lowercased() == own, event.subject.body.hasPrefix(Self.marker)
+        {
+            return "Holdfast has opened it itself"
         }
         if event.kind == .pullRequest, event.action == "synchronize", let after = event.after ?? event.subject.head?.sha,
             facts.pushed.contains(after)

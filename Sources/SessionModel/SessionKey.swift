@@ -37,7 +37,7 @@ public struct SessionKey: Sendable, Hashable {
     public let subject: Subject
     public let profile: String?
 
-    /// `OWNER/NAME` without a host means github.com.
+    /// `OWNER/NAME` without a host means github.com, which does not tell upper from lower case.
     /// - Throws: `InvalidSessionKey` when a part has a character that the text form gives a meaning to.
     public init(_ subject: Subject, profile: String? = nil) throws(InvalidSessionKey) {
         let subject = subject.withHost
@@ -104,7 +104,8 @@ extension SessionKey.Subject {
     fileprivate var withHost: Self {
         func full(_ repository: String) -> String {
             let parts = repository.split(separator: "/", omittingEmptySubsequences: false)
-            return parts.count == 2 && !parts[0].isEmpty ? "github.com/" + repository : repository
+            let full = parts.count == 2 && !parts[0].isEmpty ? "github.com/" + repository : repository
+            return full.lowercased().hasPrefix("github.com/") ? full.lowercased() : full
         }
         return switch self {
         case .task: self

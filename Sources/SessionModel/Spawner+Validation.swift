@@ -52,7 +52,7 @@ extension GitHubWebhook {
 }
 
 /// What a comment can ask for.
-public enum CommentCommand: String, Sendable, Hashable, CaseIterable { case `continue`, stop, end }
+public enum CommentCommand: String, Sendable, Hashable, CaseIterable { case `continue`, stop, status, end }
 
 extension CommentCommands {
     /// How a command is written; nil when it is turned off.
@@ -61,6 +61,7 @@ extension CommentCommands {
             switch command {
             case .continue: self.continue
             case .stop: stop
+            case .status: status
             case .end: end
             }
         let word = own ?? "/\(command.rawValue)"

@@ -12,10 +12,12 @@ public struct SpawnerSpec: Sendable, Hashable, Codable {
     public var maxConcurrentSessions: Int?
     /// True makes nothing of events that come from now on.
     public var suspend: Bool?
+    /// What the forge is told of its sessions. Default: everything.
+    public var report: SpawnerReport?
 
     public init(
         when: SpawnerTrigger, scope: ScopeKind? = nil, profile: String? = nil, taskTemplate: TaskTemplate = TaskTemplate(),
-        lifetime: Lifetime? = nil, maxConcurrentSessions: Int? = nil, suspend: Bool? = nil
+        lifetime: Lifetime? = nil, maxConcurrentSessions: Int? = nil, suspend: Bool? = nil, report: SpawnerReport? = nil
     ) {
         self.when = when
         self.scope = scope
@@ -24,6 +26,28 @@ public struct SpawnerSpec: Sendable, Hashable, Codable {
         self.lifetime = lifetime
         self.maxConcurrentSessions = maxConcurrentSessions
         self.suspend = suspend
+        self.report = report
+    }
+}
+
+/// What of its sessions is told on the forge.
+public struct SpawnerReport: Sendable, Hashable, Codable {
+    public enum PullRequest: String, Sendable, Hashable, Codable, CaseIterable {
+        case open = "Open"
+        case draft = "Draft"
+        case never = "Never"
+    }
+    /// Whether a session has a comment that says how it stands. Default: yes.
+    public var comment: Bool?
+    /// Whether what a Task was made of gets a reaction. Default: yes.
+    public var reactions: Bool?
+    /// How a pull request is opened for the branch that an issue's session has pushed. Default `Open`.
+    public var pullRequest: PullRequest?
+
+    public init(comment: Bool? = nil, reactions: Bool? = nil, pullRequest: PullRequest? = nil) {
+        self.comment = comment
+        self.reactions = reactions
+        self.pullRequest = pullRequest
     }
 }
 
@@ -124,12 +148,15 @@ public struct CommentCommands: Sendable, Hashable, Codable {
     public var `continue`: String?
     /// Default `/stop`
     public var stop: String?
+    /// Default `/status`
+    public var status: String?
     /// Default `/end`
     public var end: String?
 
-    public init(continue: String? = nil, stop: String? = nil, end: String? = nil) {
+    public init(continue: String? = nil, stop: String? = nil, status: String? = nil, end: String? = nil) {
         self.continue = `continue`
         self.stop = stop
+        self.status = status
         self.end = end
     }
 }

@@ -1,9 +1,10 @@
 import Curl
 import Foundation
-import GitGateway
 import SessionModel
 import Support
 import Testing
+
+@testable import GitGateway
 
 /// Real git on both sides, and a forge that demands its token.
 @Suite(.timeLimit(.minutes(3)))
@@ -212,6 +213,40 @@ struct GatewayTests {
         moved.stop()
         let gone = try await bench.failure("clone", repository, bench.clone, in: bench.git.root)
         #expect(gone.contains("The forge cannot be reached"), "\(gone)")
+    }
+
+    @Test func aRenamedRepositoryIsFollowedOnItsOwnHost() async throws {
+        let bench = try await GatewayBench()
+        let (old, new) = (bench.git.root + "/forge/acme/widgets.git", bench.git.root + "/forge/acme/gadgets.git")
+        try FileManager.default.moveItem(atPath: old, toPath: new)
+        bench.forge.moved = ["/acme/widgets.git": "/acme/gadgets.git"]
+        try await bench.work()
+        try await bench.run("push", "--quiet", "origin", "HEAD:refs/heads/holdfast/issue-7")
+        #expect(try bench.git.git("for-each-ref", "--format=%(refname)", in: new).contains("refs/heads/holdfast/issue-7"))
+    }
+
+    @Test func theTokenDoesNotFollowARepositoryToAnotherHost() async throws {
+        let elsewhere = try LoopbackServer { _, connection in try connection.respond(200, "") }
+        defer { elsewhere.stop() }
+        let moved = try LoopbackServer { request, connection in
+            let place = elsewhere.url + request.path + "?" + request.query
+            try connection.respond(301, "", headers: ["Location": place])
+        }
+        defer { moved.stop() }
+        let bench = try await GatewayBench(forgeURL: moved.url)
+        let words = try await bench.failure("clone", moved.url + "/acme/widgets.git", bench.clone, in: bench.git.root)
+        #expect(words.contains("has moved at the forge") && elsewhere.accepted == 0, "\(words)")
+    }
+
+    @Test(
+        arguments: [
+            ("https://f.example/acme/new.git/info/refs", "https://f.example/acme/new.git"),
+            ("/acme/new.git/info/refs", "https://f.example/acme/new.git"), ("//evil.example/x/info/refs", nil),
+            ("https://f.example.evil.example/x/info/refs", nil), ("http://f.example/x/info/refs", nil),
+            ("https://f.example@evil.example/x/info/refs", nil), ("https://f.example/login", nil), (nil, nil),
+        ] as [(String?, String?)])
+    func onlyItsOwnHostIsFollowed(location: String?, place: String?) {
+        #expect(Forge.place(location, of: "https://f.example/acme/widgets.git", "/info/refs") == place)
     }
 
     // MARK: Without git

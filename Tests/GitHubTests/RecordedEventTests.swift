@@ -61,12 +61,14 @@ struct Recording: Sendable, CustomTestStringConvertible {
         return FileManager.default.fileExists(atPath: directory.path) ? directory : nil
     }()
 
-    func event() throws -> GitHubEvent? {
-        guard let directory = Self.directory else { return nil }
-        let payload = try JSON.decode(
-            JSONValue.self, from: Data(contentsOf: directory.appending(path: "\(name).json")))
-        return try GitHubEvent(event: String(name.prefix { $0 != "-" }), payload: payload)
+    var kind: String { String(name.prefix { $0 != "-" }) }
+
+    func payload() throws -> JSONValue {
+        guard let directory = Self.directory else { throw CocoaError(.fileNoSuchFile) }
+        return try JSON.decode(from: Data(contentsOf: directory.appending(path: "\(name).json")))
     }
+
+    func event() throws -> GitHubEvent? { try GitHubEvent(event: kind, payload: payload()) }
 
     var testDescription: String { name }
 }

@@ -11,6 +11,8 @@ final class Ledger {
     var damagedJournals: Set<String> = []
     /// Tasks that somebody asked to cancel, by uid.
     var cancelled: Set<String> = []
+    /// The newest Task that takes the place of earlier ones, by the session's name.
+    var superseders: [String: Int64] = [:]
 
     private struct Place: Hashable {
         var journal: String
@@ -44,6 +46,13 @@ final class Ledger {
             }
         } else if acknowledged[place]?.key != key {
             world.violate("at most once", "\(turn.id) was given to two Tasks")
+        }
+        if let same = turn.supersedeKey,
+            let older = sidecar.queue.live.first(where: {
+                $0.id.ordinal < turn.id.ordinal && $0.supersedeKey == same && $0.state == .queued
+            })
+        {
+            world.violate("a newer one supersedes", "\(older.id) is still queued behind \(turn.id)")
         }
         let others = acknowledged.contains { $0.key.journal == place.journal && $0.key.turn != turn.id && $0.value.key == key }
         if others { world.violate("at most once", "Task \(key) has two turns in one journal") }
@@ -223,7 +232,14 @@ final class Ledger {
             world.violate("sent once", "\(task.metadata.name) was sent to \(sentTo) and then to \(now)")
         }
         guard status.phase.isTerminal, old?.status.phase.isTerminal != true else { return }
-        if status.phase == .cancelled, !cancelled.contains(task.metadata.uid) {
+        if status.reason == .superseded {
+            // Only by a later Task of the same key.
+            let created = Int64(task.spec.prompt.split(separator: " ").last ?? "") ?? 0
+            let isRight = task.status.session.map { superseders[$0.name, default: 0] > created } == true
+            if !["s", "p"].contains(task.spec.prompt.prefix(1)) || !isRight {
+                world.violate("a newer one supersedes", "\(task.metadata.name) was superseded by none of its key")
+            }
+        } else if status.phase == .cancelled, !cancelled.contains(task.metadata.uid) {
             world.violate("nothing is lost", "\(task.metadata.name) is cancelled, and nobody asked for it")
         }
         if status.phase == .succeeded {

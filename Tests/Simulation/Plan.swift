@@ -20,7 +20,8 @@ struct Plan {
 
     enum What {
         /// `kind` is the first letter of the prompt, and says how the agent behaves: it works, fails, asks or hangs; and for r, c
-        /// and x, that the turn is to be taken up again when it is cut off.
+        /// and x, that the turn is to be taken up again when it is cut off; for s and p, that it takes the place of earlier ones of
+        /// these two.
         case task(session: Int, kind: Character, key: Int?)
         case commitTask(kind: Character)
         /// The same request again, as a webhook is delivered again.
@@ -78,7 +79,7 @@ struct Plan {
         for _ in 0..<size {
             at += random.oneIn(3) ? Int64.random(in: 0...1_200_000, using: &random) : Int64.random(in: 0...15_000, using: &random)
             let session = Int.random(in: 0..<count, using: &random)
-            let kind = random.pick(["w", "w", "w", "w", "r", "c", "x", "f", "a", "h"] as [Character])
+            let kind = random.pick(["w", "w", "w", "w", "r", "c", "x", "f", "a", "h", "s", "s", "p"] as [Character])
             let what: What
             switch Int.random(in: 0..<(stormy ? 51 : 30), using: &random) {
             case 0...10:

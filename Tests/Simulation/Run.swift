@@ -82,8 +82,10 @@ final class Run {
             case "r": spec.turn = TurnSpec(onInterrupt: .retry(2))
             case "c": spec.turn = TurnSpec(onInterrupt: .continue(3))
             case "x": spec.turn = TurnSpec(onInterrupt: .retry(1))
+            case "s", "p": spec.turn = TurnSpec(whenBusy: .supersede, supersedeKey: "head")
             default: break
             }
+            if spec.turn?.supersedeKey != nil { world.ledger.superseders[name(session)] = created }
             if let key {
                 spec.idempotencyKey = "key \(key)"
                 guard requests[key] == nil else { return perform(.redeliver(key: key)) }

@@ -269,7 +269,7 @@ final class SimulatedSidecar {
         world.note("\(label): the agent works on \(id) “\(turn.prompt)”")
         let pause = world.chance(3) ? world.number(1000...900_000) : world.number(10...20_000)
         switch turn.prompt.first {
-        case "h": break  // It hangs: only deadlines end it.
+        case "h", "p": break  // It hangs: only deadlines end it.
         case "a":
             world.after(pause) { [self] in
                 let request = InputRequest(

@@ -42,9 +42,10 @@ final class WebhookTests {
         logger.logLevel = .critical
         return WebhookWorker(
             store: store, agents: try AgentPresets(directory: nil, demo: "/bin/true", fallback: "demo"),
-            github: GitHubClient(
-                host: "github.com", tokenFile: directory.path + "/token", api: forge.url, pause: .milliseconds(1)), logger: logger
-        )
+            forge: ForgeFacts(
+                github: GitHubClient(
+                    host: "github.com", tokenFile: directory.path + "/token", api: forge.url, pause: .milliseconds(1))),
+            logger: logger)
     }
 
     /// As a supervisor that was killed and started again.
@@ -85,7 +86,10 @@ final class WebhookTests {
     }
 
     private func deliver(_ id: String, _ event: String, _ payload: String) async throws {
-        _ = try await store.transact { try $0.keep(delivery: id, event: event, payload: Data(payload.utf8), at: .now) }
+        let subject = try GitHubEvent(event: event, payload: JSON.decode(from: payload))?.place ?? ""
+        _ = try await store.transact {
+            try $0.keep(delivery: id, event: event, payload: Data(payload.utf8), subject: subject, at: .now)
+        }
         worker.wake()
     }
 
@@ -94,7 +98,7 @@ final class WebhookTests {
         let deadline = ContinuousClock.now + .seconds(90)
         while ContinuousClock.now < deadline {
             worker.wake()
-            if try await store.transact({ try $0.openDeliveries(after: 0, limit: 1) }).isEmpty { break }
+            if try await store.transact({ try $0.openDeliveries() }) == 0 { break }
             try await Task.sleep(for: .milliseconds(10))
         }
         return try await store.transact { try $0.deliveries(limit: 5000) }
@@ -160,7 +164,7 @@ final class WebhookTests {
         }
         // The forge's faults make deliveries wait for seconds: a restart looks at once.
         let deadline = ContinuousClock.now + .seconds(60)
-        while try await !store.transact({ try $0.openDeliveries(after: 0, limit: 1) }).isEmpty, ContinuousClock.now < deadline {
+        while try await store.transact({ try $0.openDeliveries() }) > 0, ContinuousClock.now < deadline {
             try await restart()
             try await Task.sleep(for: .milliseconds(300))
         }

@@ -12,8 +12,15 @@ public final class GitBackend: Sendable {
     }
     public var url: String { server.url }
 
+    /// Where repositories are that were renamed, by where they were: `/acme/widgets.git`.
+    public var moved: [String: String] {
+        get { state.withLockedValue { $0.moved } }
+        set { state.withLockedValue { $0.moved = newValue } }
+    }
+
     private struct State {
         var token: String
+        var moved: [String: String] = [:]
         var requests: [String] = []
     }
     private let state: NIOLockedValueBox<State>
@@ -24,9 +31,15 @@ public final class GitBackend: Sendable {
         let state = NIOLockedValueBox(State(token: token))
         self.state = state
         server = try LoopbackServer(streamsBodies: true) { request, connection in
-            let token = state.withLockedValue { state in
-                state.requests.append("\(request.method) \(request.path)\(request.query.isEmpty ? "" : "?\(request.query)")")
-                return state.token
+            let query = request.query.isEmpty ? "" : "?\(request.query)"
+            let (token, moved) = state.withLockedValue { state in
+                state.requests.append("\(request.method) \(request.path)\(query)")
+                return (state.token, state.moved.first { request.path.hasPrefix($0.key + "/") })
+            }
+            if let moved {
+                let rest = request.path.dropFirst(moved.key.count)
+                let place = "http://\(request.headers["host"] ?? "")\(moved.value)\(rest)\(query)"
+                return try connection.respond(301, "", headers: ["Location": place])
             }
             let credential = request.headers["authorization"].flatMap { $0.hasPrefix("Basic ") ? $0.dropFirst(6) : nil }
                 .flatMap { Data(base64Encoded: String($0)) }.map { String(decoding: $0, as: UTF8.self) }

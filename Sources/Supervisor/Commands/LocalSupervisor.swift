@@ -29,6 +29,14 @@ struct LocalSupervisor: Sendable {
         var host = "github.com"
         /// The API's address, where it is another one than the host's own.
         var api: String?
+
+        /// What must not be in anything that the forge is told.
+        var secrets: @Sendable () -> [String] {
+            { [secretFile, tokenFile] in
+                [secretFile, tokenFile].compactMap { FileManager.default.contents(atPath: $0) }
+                    .map { String(decoding: $0, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines) }
+            }
+        }
     }
 
     /// The file that tells clients where the server is.
@@ -63,10 +71,14 @@ struct LocalSupervisor: Sendable {
         let manager = SessionManager(store: store, runtime: runtime, metrics: metrics, logger: logger)
         gateway.report(to: manager)
         let isLoopback = ["127.0.0.1", "::1", "localhost"].contains(configuration.host)
-        let worker = configuration.github.map { github in
-            WebhookWorker(
-                store: store, agents: agents,
-                github: GitHubClient(host: github.host, tokenFile: github.tokenFile, api: github.api), logger: logger)
+        let forge = configuration.github.map { github in
+            ForgeFacts(github: GitHubClient(host: github.host, tokenFile: github.tokenFile, api: github.api))
+        }
+        let reporter = configuration.github.flatMap { github in
+            forge.map { Reporter(store: store, forge: $0, secrets: github.secrets, logger: logger) }
+        }
+        let worker = forge.map {
+            WebhookWorker(store: store, agents: agents, forge: $0, reporter: reporter, logger: logger)
         }
         let webhooks = configuration.github.flatMap { github in
             worker.map { WebhookHandler(store: store, secretFile: github.secretFile, worker: $0) }
@@ -81,6 +93,7 @@ struct LocalSupervisor: Sendable {
             routes: api.routes(), logger: logger)
         try await manager.start()
         let deliveries = Task { await worker?.run() }
+        let reports = Task { await reporter?.run() }
         let reaper = Task { await Reaper(store: store, runtime: runtime, logger: logger).run() }
 
         let serverFile = "\(data)/server.json"
@@ -121,6 +134,8 @@ struct LocalSupervisor: Sendable {
         await manager.close()
         deliveries.cancel()
         await deliveries.value
+        reports.cancel()
+        await reports.value
         reaper.cancel()
         await reaper.value
         await gateway.close()

@@ -9,6 +9,8 @@ struct Change: Sendable, Hashable {
     var created: Bool
     /// It is to be deleted at some time.
     var expires: Bool
+    /// Nothing of it runs.
+    var rests = false
 }
 
 /// Tells observers of changes, in the order of their commits, and lets others wait for the next change of one resource.

@@ -129,6 +129,7 @@ final class SQLiteStore: Store {
                     arguments: [expires?.milliseconds, kind, name])
             }
         }
+        migrator.registerMigration("reports", migrate: SQLiteTransaction.migrateReports)
         try migrator.migrate(pool)
     }
 }

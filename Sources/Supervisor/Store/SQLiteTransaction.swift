@@ -83,7 +83,7 @@ extension SQLiteTransaction {
         changes.append(
             Change(
                 kind: type(of: document).kind, name: document.metadata.name, session: document.sessionName, created: created,
-                expires: document.expires != nil))
+                expires: document.expires != nil, rests: document.rests))
     }
 }
 

@@ -68,6 +68,11 @@ protocol StoredResource: Codable {
     var expires: Timestamp? { get }
 }
 
+extension StoredResource {
+    /// A session of which nothing runs.
+    var rests: Bool { [SessionPhase.suspended, .ended, .failed].map(\.rawValue).contains(phaseName) }
+}
+
 extension Resource: StoredResource where Spec: IndexedSpec, Status == Spec.IndexedStatus {
     static var kind: String { Spec.kind }
     var sessionName: String? { Spec.sessionName(spec, status) }

@@ -10,7 +10,7 @@ actor ForgeFacts {
     private static let kept = TimeSpan.minutes(1)
     private static let most = 1000
 
-    private let github: GitHubClient
+    nonisolated let github: GitHubClient
     private var permissions: [String: Entry] = [:]
     private var login: (name: String, until: Timestamp)?
 

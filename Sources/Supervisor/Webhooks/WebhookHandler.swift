@@ -61,10 +61,13 @@ struct WebhookHandler: Sendable {
         guard call.header("Content-Type")?.lowercased().hasPrefix("application/json") == true else {
             throw Problem(.invalidRequest, "Set the webhook's content type to application/json.")
         }
-        guard (try? await offLoop { try JSON.decode(JSONValue.self, from: body) }) != nil else {
+        guard let payload = try? await offLoop({ try JSON.decode(JSONValue.self, from: body) }) else {
             throw Problem(.invalidRequest, "The delivery is not JSON.")
         }
-        let isNew = try await store.transact { try $0.keep(delivery: id, event: event, payload: body, at: .now) }
+        let subject = (try? GitHubEvent(event: event, payload: payload))?.place ?? ""
+        let isNew = try await store.transact {
+            try $0.keep(delivery: id, event: event, payload: body, subject: subject, at: .now)
+        }
         if isNew { worker.wake() }
         return try .json(["delivery": id, "state": isNew ? "stored" : "known"], status: .accepted)
     }

@@ -10,20 +10,32 @@ final class WebhookWorker: Sendable {
     /// A delivery that the forge, or a full Spawner, keeps waiting for longer than this is given up, and says so.
     static let patience = TimeSpan.hours(24)
     private static let pause = TimeSpan.seconds(5)
+    /// What waits for room is told of it, and looked at so often besides.
+    private static let longPause = TimeSpan.minutes(5)
 
     private let store: SQLiteStore
     private let agents: AgentPresets
     private let forge: ForgeFacts
+    private let reporter: Reporter?
     private let logger: Logger
     private let wakes: AsyncStream<Void>
     private let waker: AsyncStream<Void>.Continuation
+    /// A session sleeps or has ended, or a Spawner was changed.
+    private let roomMade: NIOLockedValueBox<Bool?>
 
-    init(store: SQLiteStore, agents: AgentPresets, github: GitHubClient, logger: Logger) {
+    init(store: SQLiteStore, agents: AgentPresets, forge: ForgeFacts, reporter: Reporter? = nil, logger: Logger) {
         self.store = store
         self.agents = agents
-        forge = ForgeFacts(github: github)
+        self.forge = forge
+        self.reporter = reporter
         self.logger = logger
         (wakes, waker) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+        roomMade = NIOLockedValueBox(nil)
+        store.feed.observe { [roomMade, waker] change in
+            guard change.kind == SpawnerSpec.kind || change.kind == SessionSpec.kind && change.rests else { return }
+            roomMade.withLockedValue { $0 = true }
+            waker.yield()
+        }
     }
 
     func wake() { waker.yield() }
@@ -32,10 +44,18 @@ final class WebhookWorker: Sendable {
     func run() async {
         let timer = NIOLockedValueBox<Task<Void, Never>?>(nil)
         defer { timer.withLockedValue { $0?.cancel() } }
+        // Whatever it waited for may be so by now.
+        var release = true
         waker.yield()
         for await _ in wakes {
             let due: Timestamp?
             do {
+                let room = roomMade.withLockedValue { $0.take() } ?? false
+                if release || room {
+                    let all = release
+                    try await store.transact { try $0.makeRoom(all: all) }
+                    release = false
+                }
                 due = try await handleAll()
             } catch {
                 if Task.isCancelled { return }
@@ -54,63 +74,65 @@ final class WebhookWorker: Sendable {
 
     /// - Returns: when those that have to wait are to be looked at again.
     private func handleAll() async throws -> Timestamp? {
-        var last: Int64 = 0
-        var due: Timestamp?
-        // What waits makes all later news of the same issue or pull request wait, so that they stay in order.
-        var blocked: Set<String> = []
         while !Task.isCancelled {
-            let after = last
-            let deliveries = try await store.transact { try $0.openDeliveries(after: after, limit: 50) }
-            guard let end = deliveries.last else { return due }
-            last = end.ordinal
-            for delivery in deliveries where !Task.isCancelled {
-                guard let wait = try await handle(delivery, &blocked) else { continue }
-                due = min(due ?? wait, wait)
-            }
+            let now = Timestamp.now
+            let deliveries = try await store.transact { try $0.dueDeliveries(limit: 50, at: now) }
+            if deliveries.isEmpty { return try await store.transact { try $0.nextDelivery(after: now) } }
+            // What waits makes all later news of the same issue or pull request wait, so that they stay in order.
+            var blocked: Set<String> = []
+            for delivery in deliveries where !Task.isCancelled { try await handle(delivery, &blocked) }
         }
         return nil
     }
 
-    /// - Returns: when it is to be looked at again; nil when it is done.
-    private func handle(_ delivery: WebhookDelivery, _ blocked: inout Set<String>) async throws -> Timestamp? {
-        let event: GitHubEvent
+    private func handle(_ delivery: WebhookDelivery, _ blocked: inout Set<String>) async throws {
+        var event: GitHubEvent
         do {
             guard let read = try GitHubEvent(event: delivery.event, payload: JSON.decode(from: delivery.payload)) else {
-                try await note(delivery, "ignored: nothing is made of \(delivery.event)")
-                return nil
+                return try await ignore(delivery, "nothing is made of \(delivery.event)")
             }
             event = read
         } catch {
-            try await note(delivery, "ignored: \(error)")
-            return nil
+            return try await ignore(delivery, "\(error)")
         }
-        let subject = "\(event.repository.name)#\(event.subject.number)"
-        guard !blocked.contains(subject) else { return .now + Self.pause }
+        let place = event.place
+        guard !blocked.contains(place) else { return }
+        if let id = event.repository.id {
+            let (host, name) = (event.repository.host, event.repository.presentName)
+            event.repository.knownAs = try await store.transact { try $0.knownName(host: host, id: id, present: name) }
+        } else {
+            event.repository.knownAs = event.repository.presentName.lowercased()
+        }
         do {
             let decisions = try await decide(event)
-            let outcome = try await perform(decisions, delivery)
-            if case .waits(let why) = outcome {
-                blocked.insert(subject)
-                return try await postpone(delivery, why, until: .now + Self.pause)
+            if case .waits(let why, let spawner) = try await perform(decisions, event, delivery) {
+                blocked.insert(place)
+                try await postpone(delivery, why, until: .now + Self.longPause, waitsFor: spawner)
             }
-            return nil
         } catch let error as GitHubError {
-            blocked.insert(subject)
+            blocked.insert(place)
             logger.warning("a delivery waits for the forge", metadata: ["delivery": "\(delivery.id)", "error": "\(error)"])
             var until = Timestamp.now + Self.pause
             if case .rateLimited(let end) = error.code { until = max(until, end) }
-            return try await postpone(delivery, "\(error)", until: until)
+            try await postpone(delivery, "\(error)", until: until)
         }
     }
 
-    private func postpone(_ delivery: WebhookDelivery, _ why: String, until: Timestamp) async throws -> Timestamp? {
-        let givenUp = .now - delivery.received > Self.patience
-        try await note(delivery, "\(givenUp ? "given up" : "waits"): \(why)", done: givenUp)
-        return givenUp ? nil : until
+    private func ignore(_ delivery: WebhookDelivery, _ why: String) async throws {
+        try await store.transact { try $0.handled(delivery, outcome: "ignored: \(why)", at: .now) }
     }
 
-    private func note(_ delivery: WebhookDelivery, _ outcome: String, done: Bool = true) async throws {
-        try await store.transact { try $0.note(delivery, outcome: outcome, done: done, at: .now) }
+    private func postpone(
+        _ delivery: WebhookDelivery, _ why: String, until: Timestamp, waitsFor spawner: String? = nil
+    ) async throws {
+        let givenUp = .now - delivery.received > Self.patience
+        try await store.transact { store in
+            if givenUp {
+                try store.handled(delivery, outcome: "given up: \(why)", at: .now)
+            } else {
+                try store.postpone(delivery, outcome: "waits: \(why)", until: until, waitsFor: spawner)
+            }
+        }
     }
 }
 
@@ -160,7 +182,13 @@ extension WebhookWorker {
 
     /// What the store knows.
     private func know(_ facts: inout WebhookRules.Facts, _ event: GitHubEvent, _ rules: WebhookRules) async throws {
-        let keys = rules.sessions(of: event)
+        let (place, number) = (event.repository.name, event.subject.number)
+        if event.subject.isPullRequest {
+            facts.openedFor = try await store.transact { store in
+                try store.report(place: place, pullRequest: number).flatMap { try store.session(named: $0.name)?.spec.key.number }
+            }
+        }
+        let keys = rules.sessions(of: event, openedFor: facts.openedFor)
         let commit = event.after ?? event.subject.head?.sha ?? ""
         let hour = Timestamp(milliseconds: Timestamp.now.milliseconds - TimeSpan.hours(1).milliseconds)
         let prefix = "\(rules.name):"
@@ -220,11 +248,13 @@ extension WebhookWorker {
 extension WebhookWorker {
     enum Outcome: Sendable {
         case done
-        case waits(String)
+        case waits(String, for: String)
     }
 
     /// Everything that a delivery asks for, and that it is done, in one transaction.
-    private func perform(_ decisions: [Decided], _ delivery: WebhookDelivery) async throws -> Outcome {
+    private func perform(
+        _ decisions: [Decided], _ event: GitHubEvent, _ delivery: WebhookDelivery
+    ) async throws -> Outcome {
         let fallback = agents.fallback
         let identities = decisions.map { _ in (name: Identity.taskName(), uid: Identity.uid(), session: Identity.uid()) }
         let (outcome, sentences) = try await store.transact { store -> (Outcome, [String]) in
@@ -251,6 +281,7 @@ extension WebhookWorker {
                         continue
                     }
                     try Self.perform(command, try scope.key(task: "").name, in: store)
+                    try Self.acknowledge(command, event, try scope.key(task: "").name, spawner, in: store)
                     sentences.append("\(name): \(command.rawValue)")
                 case .task(let draft):
                     guard var spec = decided.spec else { continue }
@@ -258,7 +289,7 @@ extension WebhookWorker {
                     case .refused(let why):
                         sentences.append("\(name): ignored, \(why)")
                         continue
-                    case .waits(let why): return (Outcome.waits("\(name): \(why)"), [])
+                    case .waits(let why): return (Outcome.waits("\(name): \(why)", for: name), [])
                     case .admitted: break
                     }
                     // The key stands for what happened, not for how its texts read today.
@@ -269,6 +300,7 @@ extension WebhookWorker {
                         switch try TaskRouting.create(request, at: .now, in: store) {
                         case .created(let task):
                             try Self.count(task, spawner, in: store)
+                            try Self.report(task, event, spawner, in: store)
                             sentences.append("\(name): made \(task.metadata.name)")
                         case .repeated(let task): sentences.append("\(name): known already, as \(task.metadata.name)")
                         }
@@ -279,9 +311,12 @@ extension WebhookWorker {
                 }
             }
             let outcome = sentences.isEmpty ? "ignored: there is no Spawner for it" : sentences.joined(separator: "; ")
-            try store.note(delivery, outcome: outcome, done: true, at: .now)
+            try store.handled(delivery, outcome: outcome, at: .now)
+            // There may be more room than one.
+            try store.makeRoom()
             return (.done, sentences)
         }
+        reporter?.wake()
         for sentence in sentences { logger.info("webhook: \(sentence)", metadata: ["delivery": "\(delivery.id)"]) }
         return outcome
     }
@@ -335,12 +370,61 @@ extension WebhookWorker {
 
     private static func perform(_ command: CommentCommand, _ session: String, in store: SQLiteTransaction) throws {
         switch command {
-        case .continue: break
+        case .continue, .status: break
         case .stop:
             for task in try store.openTasks(session: session) {
                 _ = try SessionCommands.cancel(task: task.metadata.name, at: .now, in: store)
             }
         case .end: _ = try SessionCommands.end(session, at: .now, in: store)
         }
+    }
+
+    // MARK: What the forge is told of it
+
+    /// The session is told of where it was asked for, and the event that made the Task gets a reaction.
+    private static func report(
+        _ task: TaskResource, _ event: GitHubEvent, _ spawner: SpawnerResource, in store: SQLiteTransaction
+    ) throws {
+        guard let key = task.status.session else { return }
+        var report =
+            try store.report(key.name)
+            ?? ForgeReport(
+                name: key.name, uid: "", spawner: spawner.metadata.name, place: event.repository.name, repository: "",
+                number: key.number ?? event.subject.number)
+        report.repository = event.repository.fullName
+        report.defaultBranch = event.repository.defaultBranch ?? report.defaultBranch
+        report.closed = false
+        try store.keep(report)
+        try react("eyes", event, key.name, spawner, in: store)
+    }
+
+    private static func acknowledge(
+        _ command: CommentCommand, _ event: GitHubEvent, _ session: String, _ spawner: SpawnerResource,
+        in store: SQLiteTransaction
+    ) throws {
+        guard command == .status else { return try react("+1", event, session, spawner, in: store) }
+        guard let comment = event.comment else { return }
+        try store.add(
+            OutgoingMessage(
+                session: session, repository: event.repository.fullName, number: event.subject.number, answers: comment.id,
+                made: .now))
+    }
+
+    private static func react(
+        _ reaction: String, _ event: GitHubEvent, _ session: String, _ spawner: SpawnerResource, in store: SQLiteTransaction
+    ) throws {
+        guard spawner.spec.report?.reactions != false else { return }
+        let target: String
+        switch event.kind {
+        case .issueComment: target = "issues/comments/\(event.comment?.id ?? 0)"
+        case .reviewComment: target = "pulls/comments/\(event.comment?.id ?? 0)"
+        // The forge has no reactions to a review.
+        case .review: return
+        case .issues, .pullRequest: target = "issues/\(event.subject.number)"
+        }
+        try store.add(
+            OutgoingMessage(
+                session: session, repository: event.repository.fullName, number: event.subject.number, target: target,
+                reaction: reaction, made: .now))
     }
 }
