@@ -44,12 +44,17 @@ import Testing
         }
     }
 
+    @Test func gitHubDoesNotTellUpperFromLowerCase() throws {
+        let texts = ["pr:acme/widgets#1", "pr:Acme/Widgets#1", "pr:GitHub.com/ACME/widgets#1"]
+        #expect(try Set(texts.map { try SessionKey(parsing: $0).name }).count == 1)
+    }
+
     @Test func theWholeKeyCountsForTheName() throws {
         let long = String(repeating: "a", count: 200)
         let texts = [
             "pr:acme/widgets#1", "pr:acme/widgets#12", "issue:acme/widgets#1", "pr:acme/widgets#1~reviewer",
             "pr:acme/widgets#1~fixer",
-            "pr:gitlab.com/acme/widgets#1", "pr:acme/Widgets#1", "pr:acme/\(long)#1", "pr:acme/\(long)b#1", "commit:1",
+            "pr:gitlab.com/acme/widgets#1", "pr:gitlab.com/acme/Widgets#1", "pr:acme/\(long)#1", "pr:acme/\(long)b#1", "commit:1",
             "commit:1~1",
         ]
         #expect(Set(try texts.map { try SessionKey(parsing: $0).name }).count == texts.count)
