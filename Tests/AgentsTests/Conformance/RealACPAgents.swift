@@ -100,7 +100,9 @@ extension ConformanceAgent {
         .permissionDenied: "it asks nothing about its own shell and files",
         .permissionTimedOut: "it asks nothing about its own shell and files",
         .interruptQuestion: "it asks nothing about its own shell and files", .choice: "it asks for permissions only",
-        .terminated: "it finishes its turn before it heeds SIGTERM", .tornTranscript: "it keeps a conversation as one document",
+        .terminated: "it announces a shell command too sparsely to be seen before the turn's end",
+        .killed: "it announces a shell command too sparsely to be seen before the turn's end",
+        .killedWithTools: "it announces a shell command too sparsely to be seen before the turn's end", .tornTranscript: "it keeps a conversation as one document",
     ]
 
     private static func write(_ text: String, to path: String) {
