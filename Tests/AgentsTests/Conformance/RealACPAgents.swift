@@ -100,9 +100,10 @@ extension ConformanceAgent {
         .permissionDenied: "it asks nothing about its own shell and files",
         .permissionTimedOut: "it asks nothing about its own shell and files",
         .interruptQuestion: "it asks nothing about its own shell and files", .choice: "it asks for permissions only",
-        .terminated: "it announces a shell command too sparsely to be seen before the turn's end",
-        .killed: "it announces a shell command too sparsely to be seen before the turn's end",
-        .killedWithTools: "it announces a shell command too sparsely to be seen before the turn's end", .tornTranscript: "it keeps a conversation as one document",
+        .terminated: "a shell command of it is seen at the turn's end",
+        .killed: "a shell command of it is seen at the turn's end",
+        .killedWithTools: "a shell command of it is seen at the turn's end",
+        .tornTranscript: "it keeps a conversation as one document",
     ]
 
     private static func write(_ text: String, to path: String) {
