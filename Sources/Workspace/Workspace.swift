@@ -58,14 +58,18 @@ public actor Workspace {
 
     /// Makes the directory ready for a turn: the first time a clone and a checkout, afterwards a fetch and what
     /// `WorkspacePlan` makes of it; and once per incarnation the set-up command.
-    /// - Parameter report: called with each step as it happens, and with the failing one before the error is thrown.
+    /// - Parameters:
+    ///   - isStopped: asked before a remote that cannot be reached is tried again.
+    ///   - report: called with each step as it happens, and with the failing one before the error is thrown.
     /// - Returns: what the agent must be told before its prompt, each a sentence or two.
-    public func prepare(report: @Sendable (WorkspaceStep) async -> Void) async throws(WorkspaceError) -> [String] {
+    public func prepare(
+        unless isStopped: @Sendable () async -> Bool = { false }, report: @Sendable (WorkspaceStep) async -> Void
+    ) async throws(WorkspaceError) -> [String] {
         do throws(WorkspaceError) {
             if let mistake { throw WorkspaceError(.describe, redact(mistake), advice: advice(.describe)) }
             var notes: [String] = []
             if let repository = description.repository {
-                notes = try await place(repository, report)
+                notes = try await placePatiently(repository, isStopped, report)
             } else {
                 try await makeDirectory(report)
             }
@@ -125,6 +129,25 @@ extension Workspace {
     private func makeDirectory(_ report: (WorkspaceStep) async -> Void) async throws(WorkspaceError) {
         let made = try await shell(#"[ -d "$1" ] || { mkdir -p "$1" && echo made; }"#, [directory], .locate)
         if !made.isEmpty { await report(WorkspaceStep(.created, "Made an empty working directory.")) }
+    }
+
+    /// A remote that cannot be reached is tried so often, a second apart: a git gateway is away while its process is replaced.
+    private static var attempts: Int { 15 }
+
+    private func placePatiently(
+        _ repository: String, _ isStopped: @Sendable () async -> Bool, _ report: (WorkspaceStep) async -> Void
+    ) async throws(WorkspaceError) -> [String] {
+        for attempt in 1..<Self.attempts {
+            do throws(WorkspaceError) {
+                return try await place(repository, report)
+            } catch {
+                guard error.isUnreachable, !Task.isCancelled else { throw error }
+                if attempt == 1 { await report(WorkspaceStep(.failed, error.message + " It is tried again for some seconds.")) }
+                await Alarm.wait(.seconds(1))
+                if await isStopped() { throw error }
+            }
+        }
+        return try await place(repository, report)
     }
 
     private func place(_ repository: String, _ report: (WorkspaceStep) async -> Void) async throws(WorkspaceError) -> [String] {

@@ -38,3 +38,14 @@ public struct WorkspaceError: Error, Sendable, Hashable {
 extension WorkspaceError: CustomStringConvertible {
     public var description: String { "\(message)\n\(advice)" }
 }
+
+extension WorkspaceError {
+    /// The remote did not answer, as opposed to having said no. git passes on what curl and ssh say, and nothing more exact.
+    var isUnreachable: Bool {
+        let words = [
+            "Failed to connect to", "Couldn't connect to", "Connection refused", "Connection reset", "Empty reply from server",
+            "returned error: 502", "returned error: 503", "returned error: 504",
+        ]
+        return (step == .clone || step == .fetch) && words.contains { message.contains($0) }
+    }
+}

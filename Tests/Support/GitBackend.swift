@@ -26,11 +26,13 @@ public final class GitBackend: Sendable {
     private let state: NIOLockedValueBox<State>
     private let server: LoopbackServer
 
-    /// - Parameter root: the directory of the repositories; `ROOT/acme/widgets.git` is at `/acme/widgets.git`.
-    public init(root: String, token: String) throws {
+    /// - Parameters:
+    ///   - root: the directory of the repositories; `ROOT/acme/widgets.git` is at `/acme/widgets.git`.
+    ///   - port: 0 for a free one.
+    public init(root: String, token: String, port: UInt16 = 0) throws {
         let state = NIOLockedValueBox(State(token: token))
         self.state = state
-        server = try LoopbackServer(streamsBodies: true) { request, connection in
+        server = try LoopbackServer(port: port, streamsBodies: true) { request, connection in
             let query = request.query.isEmpty ? "" : "?\(request.query)"
             let (token, moved) = state.withLockedValue { state in
                 state.requests.append("\(request.method) \(request.path)\(query)")

@@ -191,11 +191,31 @@ import Workspace
         #expect(error?.step == .describe)
     }
 
+    /// As when a git gateway is replaced just then.
+    @Test func aRemoteThatIsAwayForAMomentIsTriedAgain() async throws {
+        let fixture = try GitFixture()
+        let bare = fixture.root + "/forge/acme/widgets.git"
+        _ = try fixture.git("clone", "--quiet", "--bare", fixture.remote, bare, in: fixture.root)
+        var forge = try GitBackend(root: fixture.root + "/forge", token: "t")
+        let url = forge.url
+        forge.stop()
+        let session = Incarnation(
+            fixture, WorkspaceDescription(repository: "http://x:t@\(url.dropFirst("http://".count))/acme/widgets.git"))
+        async let prepared = session.prepare()
+        while await session.reported.isEmpty { await Task.yield() }
+        #expect(await session.reported.first?.message.contains("tried again") == true)
+        forge = try GitBackend(
+            root: fixture.root + "/forge", token: "t", port: #require(UInt16(url.split(separator: ":").last ?? "")))
+        defer { forge.stop() }
+        _ = try await prepared
+        #expect(await session.reported.contains { $0.step == .cloned })
+    }
+
     @Test func credentialsAreInNoStepAndNoError() async throws {
         let fixture = try GitFixture()
         let session = Incarnation(
             fixture, WorkspaceDescription(repository: "http://bot:s3cr3t-token@127.0.0.1:1/acme/widgets.git"))
-        let error = await #expect(throws: WorkspaceError.self) { try await session.prepare() }
+        let error = await #expect(throws: WorkspaceError.self) { try await session.prepare(unless: { true }) }
         let said = await [error?.description ?? ""] + session.reported.map(\.message)
         #expect(said.allSatisfy { !$0.contains("s3cr3t") && !$0.contains("bot:") })
         #expect(error?.message.contains("127.0.0.1") == true)

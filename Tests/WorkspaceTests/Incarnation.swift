@@ -17,9 +17,9 @@ struct Incarnation {
 
     /// - Returns: the notes for the agent.
     @discardableResult
-    func prepare() async throws(WorkspaceError) -> [String] {
+    func prepare(unless isStopped: @Sendable () async -> Bool = { false }) async throws(WorkspaceError) -> [String] {
         await steps.clear()
-        return try await workspace.prepare { [steps] step in await steps.append(step) }
+        return try await workspace.prepare(unless: isStopped) { [steps] step in await steps.append(step) }
     }
 
     /// Of the last ``prepare()``.

@@ -245,6 +245,8 @@ public actor Session {
         }
     }
 
+    private var isStopping: Bool { queue.isStopping }
+
     private func forgetProcesses() async {
         await driver?.processesEnded()
         await tools?.workspace.processesEnded()
@@ -260,7 +262,9 @@ public actor Session {
         let reporter = SessionReporter(session: self, turn: id, attempt: attempt)
         var outcome: TurnOutcome
         do {
-            let notes = try await tools.workspace.prepare { step in await reporter.record(.workspaceStep(step)) }
+            let notes = try await tools.workspace.prepare(unless: { await self.isStopping }) { step in
+                await reporter.record(.workspaceStep(step))
+            }
             if queue.isStopping {
                 outcome = TurnOutcome(
                     TurnEnded(state: .cancelled, reason: .cancelled, message: "stopped before the agent began"), clean: false)
