@@ -14,8 +14,9 @@ for target in $targets; do
   timeout --kill-after=10 "${TEST_TIMEOUT:-900}" \
     "${SWIFT:-swift}" test --skip-build --filter "^$target\\." >"$log" 2>&1
   status=$?
-  ok=$(grep -cE '^✔ Test .* passed' "$log")
-  bad=$(grep -cE '^✘ Test .* failed' "$log")
+  # Not the last line, "Test run with 12 tests …".
+  ok=$(grep -vE '^. Test run ' "$log" | grep -cE '^✔ Test .* passed')
+  bad=$(grep -vE '^. Test run ' "$log" | grep -cE '^✘ Test .* failed')
   if [ "$status" -ne 0 ]; then
     broken="$broken $target"
     [ "$bad" -gt 0 ] || bad=1
