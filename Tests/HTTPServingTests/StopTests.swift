@@ -11,8 +11,7 @@ import Testing
     /// NIO ends the process when it lets go of a connection that nobody took over: see `HeldConnections`.
     @Test func aConnectionThatComesWhileTheServerStopsIsClosed() async throws {
         var root = Array("/tmp/stop.XXXXXX".utf8CString)
-        try #require(mkdtemp(&root) != nil)
-        let directory = String(cString: root)
+        let directory = String(cString: try #require(mkdtemp(&root)))
         defer { rmdir(directory) }
         var logger = Logger(label: "stop")
         logger.logLevel = .critical
