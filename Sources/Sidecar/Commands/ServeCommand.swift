@@ -67,6 +67,7 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     private func serve() async throws {
+        SidecarCommand.useOneEventLoop()
         LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
         var logger = Logger(label: "holdfast-sidecar")
         logger.logLevel = logLevel
@@ -78,6 +79,8 @@ struct ServeCommand: AsyncParsableCommand {
         }
         let identity = try identity()
 
+        // Made while the journal is opened, which waits for the disk.
+        async let trapped = UnixSignalsSequence(trapping: [.sigterm, .sigint])
         let pending = TroubleBox()
         let session = try Session(options, logger: logger) { trouble in
             if case .broken(let reason) = trouble {
@@ -98,7 +101,7 @@ struct ServeCommand: AsyncParsableCommand {
         // The socket is made with no access for others, before it can be connected to.
         let mask = umask(0o177)
         let listening = logger
-        let signals = await UnixSignalsSequence(trapping: [.sigterm, .sigint])
+        let signals = await trapped
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 try await HTTPService(.unix(path: socket), routes: routes, clientTimeout: clientTimeout, logger: listening).run {

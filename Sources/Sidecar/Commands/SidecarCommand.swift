@@ -1,4 +1,5 @@
 public import ArgumentParser
+import NIOCore
 
 /// `holdfast-sidecar`: the session's process, its agent host, and the inspector.
 public struct SidecarCommand: AsyncParsableCommand {
@@ -13,4 +14,7 @@ public struct SidecarCommand: AsyncParsableCommand {
         ])
 
     public init() {}
+
+    /// One thread is enough for every connection and every time limit of a session. NIO would make one for each processor.
+    static func useOneEventLoop() { NIOSingletons.groupLoopCountSuggestion = 1 }
 }
