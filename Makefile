@@ -29,9 +29,9 @@ fuzz-api: deps ## requests of every kind, valid and not: the sidecar must answer
 	@$(SWIFT) build --product holdfast-sidecar
 	@BUILD=$(BUILD) scripts/fuzz-api.sh
 
-simulate: deps ## the machines in a simulated world; SEEDS=1..100000, or one seed
+simulate: deps ## the machines in a simulated world; SEEDS=1..100000, or one seed; DENSE=1 for dense plans
 	@$(SWIFT) build --product holdfast-simulate
-	@$(BUILD)/holdfast-simulate $(or $(SEEDS),1..100000)
+	@$(BUILD)/holdfast-simulate $(or $(SEEDS),1..100000) $(if $(DENSE),dense)
 
 mutants: deps ## breaks every rule of the machines: the simulation must notice each
 	@SWIFT=$(SWIFT) scripts/mutants.sh

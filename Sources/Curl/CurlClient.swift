@@ -28,6 +28,22 @@ public final class CurlClient: Sendable {
         return CurlResponse(status: head.status, headers: head.headers, body: transfer.takeBody())
     }
 
+    /// The same for what waits long: there is no task meanwhile, only the request.
+    /// - Parameter then: told once, on the client's own thread, which it must not hold up.
+    /// - Returns: ends the request, which then fails as cancelled.
+    @discardableResult
+    public func send(
+        _ request: CurlRequest, maxBody: Int = 64 << 20, then: @escaping @Sendable (Result<CurlResponse, CurlError>) -> Void
+    ) -> @Sendable () -> Void {
+        let transfer = Transfer(request, mode: .collect(maxBody: maxBody), engine: engine)
+        transfer.begin { [self] head in
+            withExtendedLifetime(self) {
+                then(head.map { CurlResponse(status: $0.status, headers: $0.headers, body: transfer.takeBody()) })
+            }
+        }
+        return { transfer.abort() }
+    }
+
     /// Sends the request and returns when the response's head has arrived.
     public func stream(_ request: CurlRequest) async throws(CurlError) -> CurlStreamedResponse {
         let transfer = Transfer(request, mode: .stream, engine: engine)

@@ -26,6 +26,8 @@ public struct CurlRequest: Sendable {
     /// makes the transfer wait.
     public var idleTimeout: Duration?
     public var tls = CurlTLS()
+    /// How much is read at a time, 1 KiB to 512 KiB: memory that the request holds while it waits. Nil is libcurl's 16 KiB.
+    public var bufferSize: Int?
     /// Share a connection with others where a TLS server offers HTTP/2. False suits a long stream: a server of HTTP/2 hears of the
     /// end of one request only with the next one on the connection (libcurl does not flush it), one of HTTP/1.1 at once.
     public var http2 = true

@@ -71,6 +71,7 @@ final class Exchange {
         // wait for the first one's answer.
         if request.http2, request.url.lowercased().hasPrefix("https:") { try set(CURLOPT_PIPEWAIT, 1) }
         try set(CURLOPT_CONNECTTIMEOUT_MS, max(1, Int(request.connectTimeout.wholeMilliseconds)))
+        if let size = request.bufferSize { try set(CURLOPT_BUFFERSIZE, size) }
         if let timeout = request.timeout { try set(CURLOPT_TIMEOUT_MS, max(1, Int(timeout.wholeMilliseconds))) }
         if let path = request.unixSocket { try set(CURLOPT_UNIX_SOCKET_PATH, path) }
         if let proxy = request.proxy {

@@ -21,13 +21,27 @@ final class Transfer: Sendable {
     // MARK: On the caller's side
 
     func begin() async -> Result<TransferState.Head, CurlError> {
-        if !engine.submit(.start(self)) { fail(shutDown) }
-        if let upload = request.upload { produce(upload) }
+        submit()
         return await withTaskCancellationHandler {
-            await withCheckedContinuation { waiter in state.withLockedValue { $0.waitForHead(waiter) }?() }
+            await withCheckedContinuation { waiter in tellHead { waiter.resume(returning: $0) } }
         } onCancel: {
             abort()
         }
+    }
+
+    /// - Parameter then: told once, on whatever thread.
+    func begin(then: @escaping TransferState.Waiter<TransferState.Head>) {
+        submit()
+        tellHead(then)
+    }
+
+    private func submit() {
+        if !engine.submit(.start(self)) { fail(shutDown) }
+        if let upload = request.upload { produce(upload) }
+    }
+
+    private func tellHead(_ waiter: @escaping TransferState.Waiter<TransferState.Head>) {
+        state.withLockedValue { $0.waitForHead(waiter) }?()
     }
 
     func takeBody() -> [UInt8] { state.withLockedValue { $0.takeBody() } }
@@ -35,7 +49,7 @@ final class Transfer: Sendable {
     func nextChunk() async throws(CurlError) -> [UInt8]? {
         let result: Result<[UInt8]?, CurlError> = await withTaskCancellationHandler {
             await withCheckedContinuation { waiter in
-                let (resume, wake) = state.withLockedValue { $0.waitForChunk(waiter) }
+                let (resume, wake) = state.withLockedValue { $0.waitForChunk { waiter.resume(returning: $0) } }
                 wake?()
                 if resume { _ = engine.submit(.resume(self)) }
             }

@@ -10,7 +10,7 @@ struct TransferState {
         case collect(maxBody: Int)
         case stream
     }
-    typealias Waiter<Value: Sendable> = CheckedContinuation<Result<Value, CurlError>, Never>
+    typealias Waiter<Value: Sendable> = @Sendable (Result<Value, CurlError>) -> Void
 
     /// How much waits for a slow reader before the server is made to wait.
     static let highWater = 256 << 10
@@ -21,8 +21,8 @@ struct TransferState {
 
         func callAsFunction() {
             switch self {
-            case .head(let waiter, let result): waiter.resume(returning: result)
-            case .chunk(let waiter, let result): waiter.resume(returning: result)
+            case .head(let waiter, let result): waiter(result)
+            case .chunk(let waiter, let result): waiter(result)
             }
         }
     }
@@ -110,7 +110,7 @@ struct TransferState {
         return finish(.failure(error))
     }
 
-    mutating func waitForHead(_ waiter: Waiter<Head>) -> Wake? {
+    mutating func waitForHead(_ waiter: @escaping Waiter<Head>) -> Wake? {
         if case .failure(let error) = end { return .head(waiter, .failure(error)) }
         let isReady = if case .stream = mode { true } else { end != nil }
         if isReady, let head { return .head(waiter, .success(head)) }
@@ -125,7 +125,7 @@ struct TransferState {
     }
 
     /// Whether the connection may go on, and the waiter to wake if there is something for it now.
-    mutating func waitForChunk(_ waiter: Waiter<[UInt8]?>) -> (resume: Bool, Wake?) {
+    mutating func waitForChunk(_ waiter: @escaping Waiter<[UInt8]?>) -> (resume: Bool, Wake?) {
         if !buffer.isEmpty {
             let chunk = buffer
             buffer = []

@@ -346,6 +346,15 @@ public struct SessionResourceStatus: Sendable, Hashable, Codable {
         self.since = since
         conditions = []
     }
+
+    /// That epoch's process is the session's own. Epoch and phase are stored before it is started, so any other one is a stray:
+    /// what a supervisor has started that was superseded meanwhile, and could not end any more.
+    public func owns(epoch: UInt32) -> Bool {
+        switch phase {
+        case .starting, .ready, .draining: epoch == self.epoch
+        case .pending, .suspended, .ended, .failed: false
+        }
+    }
 }
 
 /// When a session entered a phase, and why.

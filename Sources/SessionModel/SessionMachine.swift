@@ -43,10 +43,13 @@ public struct SessionMachine: Sendable, Hashable {
     // What was asked and when, so that it is asked again if no answer comes.
     private var crashes = 0
     private var retryAt: Timestamp?
-    private var startBy: Timestamp?
+    /// Since when it should become ready.
+    private var startingSince: Timestamp?
     private var checkAgainAt: Timestamp?
     private var stopAgainAt: Timestamp?
     private var drainAgainAt: Timestamp?
+    /// The deadline that its sidecar was given for the drain.
+    private var drainBy: Timestamp?
     private var unreachableSince: Timestamp?
     /// Since when nobody can tell whether the process runs, and why not.
     private var unknownSince: Timestamp?
@@ -100,6 +103,30 @@ public struct SessionMachine: Sendable, Hashable {
         // These are only entered when the process is known to have ended.
         case .pending, .suspended, .ended, .failed: runtime = .none
         }
+    }
+
+    /// What has to be remembered of a session that is ready, has no Task and is idle, beside what was stored.
+    public struct Quiet: Sendable, Hashable {
+        var crashes: Int
+        var drainAgainAt: Timestamp?
+    }
+
+    /// Nil while anything is under way.
+    public var quiet: Quiet? {
+        guard phase == .ready, runtime == .alive, openTasks == 0, let activity, !activity.busy, !activity.draining,
+            !activity.drained, stopAgainAt == nil, unreachableSince == nil, unknownSince == nil
+        else { return nil }
+        return Quiet(crashes: crashes, drainAgainAt: drainAgainAt)
+    }
+
+    /// The same session, from what was remembered and what was stored.
+    public init(scope: ScopeKind, lifetime: Lifetime?, createdAt: Timestamp, stored: SessionResourceStatus, quiet: Quiet) {
+        self.init(scope: scope, lifetime: lifetime, createdAt: createdAt, stored: stored)
+        runtime = .alive
+        openTasks = 0
+        activity = stored.activity
+        crashes = quiet.crashes
+        drainAgainAt = quiet.drainAgainAt
     }
 }
 
@@ -259,7 +286,7 @@ extension SessionMachine {
             becomeAlive(at: now)
             heard(activity)
             guard phase == .starting, stopAgainAt == nil else { return }
-            startBy = nil
+            startingSince = nil
             startedAt = now
             enter(.ready, nil, at: now)
         case .activity(let activity):
@@ -285,9 +312,11 @@ extension SessionMachine {
         case .drainAccepted(let epoch):
             guard epoch == self.epoch, runtime == .alive, phase == .ready else { return }
             enter(.draining, drainReason(at: now), at: now)
+            drainBy = drainDeadline
         case .drainRefused(let epoch, let activity):
             guard epoch == self.epoch, runtime == .alive, phase == .ready || phase == .draining else { return }
             drainAgainAt = now + Self.drainPause
+            drainBy = nil
             if let activity, activity.epoch == epoch { heard(activity) }
         case .tick:
             break
@@ -300,7 +329,7 @@ extension SessionMachine {
         guard runtime == .unknown else { return }
         runtime = .alive
         checkAgainAt = nil
-        if phase == .starting { startBy = now + lifetime.startTimeout }
+        if phase == .starting { startingSince = now }
     }
 
     /// Activity versions only grow within an epoch; an older answer that arrives late says nothing new.
@@ -352,7 +381,8 @@ extension SessionMachine {
         activity = nil
         startedAt = nil
         retryAt = nil
-        startBy = nil
+        startingSince = nil
+        drainBy = nil
         checkAgainAt = nil
         stopAgainAt = nil
         drainAgainAt = nil
@@ -411,12 +441,12 @@ extension SessionMachine {
                 epoch += 1
                 runtime = .alive
                 activity = nil
-                startBy = now + lifetime.startTimeout
+                startingSince = now
                 effects.append(.start(epoch: epoch))
             }
         case .alive:
             if let startBy, startBy <= now {
-                self.startBy = nil
+                startingSince = nil
                 message = "not ready after \(lifetime.startTimeout): stopped, to try again"
                 stop(at: now, &effects)
             } else if stopAgainAt == nil, isUnwanted(at: now) {
@@ -452,11 +482,12 @@ extension SessionMachine {
         if stopAgainAt != nil { return stopIfDue(at: now, &effects) }
         if activity?.drained == true || drainingBy <= now || unreachableBy.map({ $0 <= now }) == true {
             stop(at: now, &effects)
-        } else if activity?.draining != true, drainAgainAt ?? now <= now {
+        } else if isDrainHastened || mustAskToDrain && drainAgainAt ?? now <= now {
             drainAgainAt = now + Self.askAgainAfter
+            drainBy = drainDeadline
             effects.append(
                 .forcedDrain(
-                    epoch: epoch, deadline: max(.zero, (since + lifetime.drainTimeout) - now),
+                    epoch: epoch, deadline: max(.zero, drainDeadline - now),
                     // Why it began, whatever has been wished for since.
                     reason: message ?? drainReason(at: now).message))
         }
@@ -525,8 +556,15 @@ extension SessionMachine {
         return min(ttlEnd, max(due, drainAgainAt ?? due))
     }
 
-    private var drainingBy: Timestamp { since + lifetime.drainTimeout + Self.drainMargin }
-    private var reaskDrainAt: Timestamp? { activity?.draining == true ? nil : drainAgainAt }
+    private var startBy: Timestamp? { startingSince.map { $0 + lifetime.startTimeout } }
+
+    private var drainDeadline: Timestamp { since + lifetime.drainTimeout }
+    private var drainingBy: Timestamp { drainDeadline + Self.drainMargin }
+    /// Nobody knows that the sidecar has taken this drain's deadline.
+    private var mustAskToDrain: Bool { activity?.draining != true || drainBy == nil }
+    /// Someone has made `drainTimeout` shorter since. A drain can be hastened, and not be put off.
+    private var isDrainHastened: Bool { drainBy.map { drainDeadline < $0 } ?? false }
+    private var reaskDrainAt: Timestamp? { mustAskToDrain ? drainAgainAt : nil }
     private var unreachableBy: Timestamp? { unreachableSince.map { $0 + lifetime.startTimeout } }
 
     private typealias Reason = (cause: PhaseCause, message: String)

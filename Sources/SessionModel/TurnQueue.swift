@@ -296,6 +296,12 @@ extension TurnQueue {
                 effects.append(.reply(.done))
             }
         case .limits(let limits):
+            // They hold for a turn that runs, too, unless it has a time of its own.
+            if let running, running.timeout == nil, let turnDeadline {
+                self.turnDeadline = Timestamp(
+                    milliseconds: turnDeadline.milliseconds + limits.turnTimeout.milliseconds
+                        - self.limits.turnTimeout.milliseconds)
+            }
             self.limits = limits
             effects.append(.reply(.done))
         case .withdraw(let id):

@@ -55,6 +55,18 @@ import Testing
         }
     }
 
+    @Test func aRunningTurnGetsTheNewTurnTimeoutUnlessItHasItsOwn() {
+        for own in [nil, TimeSpan.minutes(2)] {
+            var bench = Bench()
+            bench.enqueue(timeout: own)
+            var limits = TurnLimits()
+            limits.turnTimeout = .minutes(5)
+            bench.send(.limits(limits), after: .minutes(1))
+            let end = own ?? .minutes(5)
+            #expect(bench.queue.nextDeadline == Timestamp(milliseconds: 1_800_000_000_000) + end)
+        }
+    }
+
     private let question = InputRequest(
         id: "q", question: "May I?", options: [.init(id: "yes", name: "Yes")],
         deadline: Timestamp(milliseconds: 1_800_000_600_000))

@@ -145,6 +145,28 @@ final class Ledger {
         }
     }
 
+    // MARK: Limits
+
+    /// How often users have changed a session's lifetime, now and when a Task was made.
+    private var lifetimeChanges: [String: Int] = [:]
+    private var changesBefore: [String: Int] = [:]
+
+    func changedLifetime(of session: String) { lifetimeChanges[session, default: 0] += 1 }
+
+    func created(_ task: TaskResource) {
+        changesBefore[task.metadata.uid] = lifetimeChanges[task.status.session?.name ?? "", default: 0]
+    }
+
+    /// A Task is judged by the limits that its user could see when it was made.
+    func judges(task uid: String, _ sidecar: SimulatedSidecar) {
+        guard !world.wasContested, let before = changesBefore[uid], before == lifetimeChanges[sidecar.session, default: 0],
+            let session = world.store.sessions[sidecar.session], sidecar.belongs(to: session)
+        else { return }
+        if sidecar.queue.limits != (session.spec.lifetime ?? Lifetime()).resolved.limits {
+            world.violate("limits are told first", "\(sidecar.session) judges a Task by limits of before")
+        }
+    }
+
     func allowed(_ limits: TurnLimits, in sidecar: SimulatedSidecar) {
         guard let most = limits.maxTurns else {
             anyTurns.insert(sidecar.session)
@@ -155,11 +177,18 @@ final class Ledger {
 
     // MARK: Processes
 
-    func starts(_ session: String, epoch: UInt32) {
+    func starts(_ resource: SessionResource, epoch: UInt32) {
+        let session = resource.metadata.name
         if let living = world.sidecar(of: session) {
             world.violate("one sidecar", "epoch \(epoch) of \(session) starts beside epoch \(living.epoch)")
         }
-        let stored = world.store.sessions[session]?.status.epoch ?? 0
+        let known = world.store.sessions[session]
+        guard known?.metadata.uid == resource.metadata.uid else {
+            // A superseded supervisor does not know that another session has taken the name.
+            if !world.wasContested { world.violate("stored first", "epoch \(epoch) of a session that is gone starts") }
+            return
+        }
+        let stored = known?.status.epoch ?? 0
         if epoch > stored || (epoch < stored && !world.wasContested) {
             world.violate("stored first", "epoch \(epoch) starts, and the store has \(stored)")
         }

@@ -56,13 +56,17 @@ struct Plan {
         case partition(TimeSpan, overlap: TimeSpan)
     }
 
-    init(seed: UInt64) {
+    /// - Parameter dense: several times as much happens, at almost the same time.
+    init(seed: UInt64, dense: Bool = false) {
         // Another stream than the run's own.
         var random = SeededRandom(seed: seed ^ 0x5eed)
         func span(_ range: ClosedRange<Int64>) -> TimeSpan { .milliseconds(Int64.random(in: range, using: &random)) }
         let count = random.oneIn(3) ? 2 : 1
         sessions = (0..<count).map { _ in Self.lifetime(&random) }
-        let size = random.oneIn(4) ? Int.random(in: 12...45, using: &random) : Int.random(in: 2...12, using: &random)
+        let size =
+            dense
+            ? Int.random(in: 40...160, using: &random)
+            : random.oneIn(4) ? Int.random(in: 12...45, using: &random) : Int.random(in: 2...12, using: &random)
         let stormy = !random.oneIn(3)
         isFair = !stormy
         weather = World.Weather()
@@ -77,7 +81,9 @@ struct Plan {
         acts = []
         var at: Int64 = 0
         for _ in 0..<size {
-            at += random.oneIn(3) ? Int64.random(in: 0...1_200_000, using: &random) : Int64.random(in: 0...15_000, using: &random)
+            at +=
+                random.oneIn(dense ? 8 : 3)
+                ? Int64.random(in: 0...1_200_000, using: &random) : Int64.random(in: 0...15_000, using: &random)
             let session = Int.random(in: 0..<count, using: &random)
             let kind = random.pick(["w", "w", "w", "w", "r", "c", "x", "f", "a", "h", "s", "s", "p"] as [Character])
             let what: What

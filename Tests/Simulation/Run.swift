@@ -107,7 +107,9 @@ final class Run {
         case .suspend(let session): attempt { _ = try SessionCommands.suspend(name(session), in: $0) }
         case .resume(let session): attempt { _ = try SessionCommands.resume(name(session), in: $0) }
         case .end(let session): attempt { _ = try SessionCommands.end(name(session), at: world.now, in: $0) }
-        case .lifetime(let session, let lifetime): attempt { _ = try SessionCommands.set(lifetime, of: name(session), in: $0) }
+        case .lifetime(let session, let lifetime):
+            attempt { _ = try SessionCommands.set(lifetime, of: name(session), in: $0) }
+            world.ledger.changedLifetime(of: name(session))
         case .scope(let session, let closed): attempt { _ = try SessionCommands.scope(name(session), closed: closed, in: $0) }
         case .attach(let session, let span):
             guard let sidecar = world.sidecar(of: name(session)) else { return }
@@ -194,6 +196,7 @@ final class Run {
                     requests[key] = (spec, task.metadata.name, world.now + (spec.lifetime ?? Lifetime()).resolved.dedupeWindow)
                 }
                 tasks.append(task.metadata.name)
+                world.ledger.created(task)
             case .repeated(let task):
                 if let key, requests[key]?.task != task.metadata.name {
                     world.violate("dedupeWindow", "key \(key) answers with another Task")

@@ -46,6 +46,8 @@ final class SimulatedSidecar {
         }
     }
 
+    func belongs(to session: SessionResource) -> Bool { world.disks[session.metadata.uid] === disk }
+
     private var label: String { "\(session.suffix(6)) epoch \(epoch)" }
 
     /// Readiness as the probe has it.
@@ -330,7 +332,10 @@ final class SimulatedSidecar {
         switch call {
         case .enqueue(let request, let key):
             let last = queue.lastOrdinal
-            switch handle(.enqueue(request, key: KeyDigest(key: key, request: request))) {
+            let reply = handle(.enqueue(request, key: KeyDigest(key: key, request: request)))
+            // One that is known is not judged again.
+            if case .repeated = reply {} else { world.ledger.judges(task: key, self) }
+            switch reply {
             case .accepted(let id), .repeated(let id):
                 let isNew = id.ordinal > last
                 let turn = queue.turn(id)

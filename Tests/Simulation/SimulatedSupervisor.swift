@@ -16,6 +16,29 @@ final class SimulatedSupervisor {
         self.number = number
         world.note("supervisor \(number) starts")
         list()
+        endStrays()
+    }
+
+    private static let sweepEvery: Int64 = 600_000
+    /// A run goes on for weeks after it has become calm.
+    private var sweepsInCalm = 12
+
+    /// As ``Reaper`` has runtimes do it: now and then, and after a start.
+    private func endStrays() {
+        guard isAlive else { return }
+        if !isPartitioned {
+            for sidecar in world.sidecars where sidecar.isAlive {
+                let session = world.store.sessions[sidecar.session]
+                let owns = session.map { $0.status.owns(epoch: sidecar.epoch) && sidecar.belongs(to: $0) } ?? false
+                guard !owns else { continue }
+                if !world.wasContested {
+                    world.violate("strays", "epoch \(sidecar.epoch) of \(sidecar.session) is nobody's")
+                }
+                sidecar.terminate(grace: SessionMachine.stopGrace)
+            }
+        }
+        if !world.ledger.isDeliberate { sweepsInCalm -= 1 }
+        if sweepsInCalm > 0 { world.after(Self.sweepEvery) { [weak self] in self?.endStrays() } }
     }
 
     private func list() {
@@ -74,7 +97,10 @@ final class SimulatedController {
     let name: String
     private unowned let world: World
     private unowned let supervisor: SimulatedSupervisor
-    private var reconciler: SessionReconciler
+    /// Nil while it is parked, and then there is only what has to be remembered.
+    private var reconciler: SessionReconciler!
+    private var parked: SessionReconciler.Parked?
+    private var due: Timestamp?
     private var inbox: [SessionReconciler.Event] = []
     private var isWorking = false
     private var timer: Int64 = .max
@@ -93,10 +119,11 @@ final class SimulatedController {
         work()
     }
 
-    func lookAtClock() { if let due = reconciler.nextDeadline, due <= world.now { send(.timer) } }
+    func lookAtClock() { if let due, due <= world.now { send(.timer) } }
 
     private func work() {
         guard !isWorking, supervisor.isInCharge(self) else { return }
+        if let parked { return goOn(with: parked) }
         while true {
             if let step = reconciler.next(at: world.now) {
                 isWorking = true
@@ -116,13 +143,33 @@ final class SimulatedController {
             if case .timer = event { timer = .max }
             reconciler.take(event, at: world.now)
         }
-        let due = reconciler.nextDeadline
+        due = reconciler.nextDeadline
         if reconciler.isAtRest { return supervisor.drop(self, due: due) }
+        parked = reconciler.parked
+        if parked != nil { reconciler = nil }
         guard let due else { return timer = .max }
         let at = world.clock + max(0, (due - world.now).milliseconds) + 1
         guard at != timer else { return }
         timer = at
         world.after(at - world.clock) { [self] in if timer == at { send(.timer) } }
+    }
+
+    private func goOn(with parked: SessionReconciler.Parked) {
+        isWorking = true
+        world.after(world.number(0...3)) { [self] in
+            guard supervisor.isInCharge(self) else { return }
+            if supervisor.isPartitioned || world.chance(world.weather.storeFails) {
+                return world.after(500) { [self] in if supervisor.isInCharge(self) { goOn(with: parked) } }
+            }
+            reconciler = SessionReconciler(
+                parked, world.store.session(named: name), world.store.openTasks(session: name))
+            self.parked = nil
+            isWorking = false
+            guard reconciler == nil else { return work() }
+            sidecar?.terminate(grace: SessionMachine.stopGrace)
+            supervisor.drop(self, due: nil)
+            supervisor.notify(name, .changed)
+        }
     }
 
     private func perform(_ step: SessionReconciler.Step, _ done: @escaping (SessionReconciler.Answer) -> Void) {
@@ -135,7 +182,10 @@ final class SimulatedController {
                 if supervisor.isPartitioned || world.ledger.isDeliberate && world.chance(10) {
                     return done(.unknown("simulated"))
                 }
-                guard let sidecar = world.sidecar(of: name, epoch: epoch) else { return done(.neverStarted) }
+                // Directories and pods say whose they are: what is left of an earlier session of the name is not this one's.
+                guard let sidecar = world.sidecar(of: name, epoch: epoch), sidecar.belongs(to: reconciler.session) else {
+                    return done(.neverStarted)
+                }
                 guard sidecar.isAlive else { return done(.ended) }
                 attend(to: sidecar)
                 done(.alive(pid: 1))
@@ -187,7 +237,7 @@ final class SimulatedController {
                 living.terminate(grace: .seconds(30))
                 return done(.postponed("epoch \(living.epoch) is still ending"))
             }
-            world.ledger.starts(name, epoch: epoch)
+            world.ledger.starts(session, epoch: epoch)
             let limits = (session.spec.lifetime ?? Lifetime()).resolved.limits
             let sidecar = SimulatedSidecar(world, session: session, epoch: epoch, limits: limits)
             world.ledger.allowed(limits, in: sidecar)

@@ -24,9 +24,10 @@ public enum Simulation {
     }
 
     /// Runs one seed.
+    /// - Parameter dense: several times as much happens, at almost the same time.
     /// - Returns: its steps, and its failure if it has one.
-    public static func run(seed: UInt64) -> (steps: Int, failure: Failure?) {
-        let plan = Plan(seed: seed)
+    public static func run(seed: UInt64, dense: Bool = false) -> (steps: Int, failure: Failure?) {
+        let plan = Plan(seed: seed, dense: dense)
         let (violation, steps, _) = Run(seed: seed, plan: plan).execute()
         return (steps, violation.map { shrink(seed, plan, $0) })
     }

@@ -406,3 +406,35 @@ struct SplitMix: RandomNumberGenerator {
         return z ^ (z >> 31)
     }
 }
+
+/// What users change of a session holds at once.
+@Suite struct ChangedLifetimeTests {
+    @Test func aDrainIsHastenedByAShorterDrainTimeoutAndNotPutOff() {
+        var world = World()
+        world.becomeReady()
+        world.send(.activity(world.activity(busy: true)))
+        #expect(
+            world.send(.wishes(.init(suspend: true)))
+                == [.forcedDrain(epoch: 1, deadline: .minutes(10), reason: "suspended by a user")])
+        world.send(.activity(world.activity(busy: true, draining: true)))
+        var lifetime = Lifetime()
+        lifetime.drainTimeout = .hours(1)
+        #expect(world.send(.wishes(.init(lifetime: lifetime, suspend: true))).isEmpty)
+        lifetime.drainTimeout = .minutes(1)
+        #expect(
+            world.send(.wishes(.init(lifetime: lifetime, suspend: true)))
+                == [.forcedDrain(epoch: 1, deadline: .minutes(1), reason: "suspended by a user")])
+        #expect(world.send(.wishes(.init(lifetime: lifetime, suspend: true))).isEmpty)
+    }
+
+    @Test func aStartThatIsUnderWayGetsTheNewStartTimeout() {
+        var world = World()
+        world.send(.tasks(open: 1))
+        world.send(.started(epoch: 1))
+        var lifetime = Lifetime()
+        lifetime.startTimeout = .minutes(20)
+        world.send(.wishes(.init(lifetime: lifetime)))
+        #expect(world.advance(.minutes(19)).isEmpty)
+        #expect(world.advance(.minutes(1)) == [.stop(epoch: 1, grace: SessionMachine.stopGrace)])
+    }
+}

@@ -5,7 +5,7 @@ import SessionModel
 /// Measures how the supervisor keeps many sessions, with sidecars that are simulated and everything else as it is: store,
 /// manager, controllers. Each measurement is a process of its own.
 ///
-/// What a connection to a real sidecar takes comes on top of that.
+/// What a connection to a real sidecar takes comes on top of that, and is measured by itself.
 @main
 struct Main {
     static func main() async {
@@ -17,14 +17,20 @@ struct Main {
             {
                 print(
                     try JSON.string(try await SessionBenchmark(directory: arguments.first ?? "", kind: kind, count: count).run()))
+            } else if arguments.count == 2, arguments.last == "connection" {
+                print(try JSON.string(try await ConnectionBenchmark(directory: arguments.first ?? "").run()))
             } else if arguments.count == 1, let directory = arguments.first {
                 var table = Table()
                 for kind in Fleet.Kind.allCases {
-                    try report(kind, try counts.map { try measureAlone(directory, kind, $0) }, &table)
+                    try report(
+                        kind, try counts.map { try measureAlone(Figures.self, [directory, kind.rawValue, "\($0)"]) }, &table)
                 }
+                let connection = try measureAlone(Double.self, [directory, "connection"])
+                table.add("a long-poll that waits on a Unix socket", "\(short(connection)) bytes")
             } else {
                 throw Failure(
-                    "usage: holdfast-bench-sessions DIR [\(Fleet.Kind.allCases.map(\.rawValue).joined(separator: "|")) COUNT]")
+                    "usage: holdfast-bench-sessions DIR [\(Fleet.Kind.allCases.map(\.rawValue).joined(separator: "|")) COUNT | connection]"
+                )
             }
         } catch {
             FileHandle.standardError.write(Data("holdfast-bench-sessions: \(error)\n".utf8))
@@ -32,17 +38,17 @@ struct Main {
         }
     }
 
-    private static func measureAlone(_ directory: String, _ kind: Fleet.Kind, _ count: Int) throws -> Figures {
+    private static func measureAlone<Value: Decodable>(_ type: Value.Type, _ arguments: [String]) throws -> Value {
         let process = Process()
         process.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-        process.arguments = [directory, kind.rawValue, "\(count)"]
+        process.arguments = arguments
         let output = Pipe()
         process.standardOutput = output
         try process.run()
         let text = output.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw Failure("\(count) \(kind.rawValue) sessions could not be measured") }
-        return try JSON.decode(Figures.self, from: text)
+        guard process.terminationStatus == 0 else { throw Failure("\(arguments.dropFirst()) could not be measured") }
+        return try JSON.decode(type, from: text)
     }
 
     /// One line for each figure, at each number of sessions; the last column compares the largest number with the one before.

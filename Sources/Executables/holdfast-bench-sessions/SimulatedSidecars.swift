@@ -50,15 +50,15 @@ final class SimulatedSidecars: Runtime {
 
     func transcript(of session: SessionResource) -> TranscriptSource? { nil }
     func discard(_ session: SessionResource) -> (@Sendable () async throws -> Void)? { nil }
+    func endStrays(_ session: @Sendable (_ name: String) async throws -> SessionResource?) {}
     func removeOldArchives(at now: Timestamp) {}
 }
 
 /// An idle sidecar that agrees to drain.
-final class SimulatedSidecar: Incarnation {
+final class SimulatedSidecar: Incarnation, SidecarTransport {
     let epoch: UInt32 = 1
     let pid: Int32? = nil
-    let news: AsyncStream<IncarnationNews>
-    private let teller: AsyncStream<IncarnationNews>.Continuation
+    let news = IncarnationFeed()
     private let name: String
     private unowned let owner: SimulatedSidecars
 
@@ -67,7 +67,7 @@ final class SimulatedSidecar: Incarnation {
         var idleSince = Timestamp.now
         var drained = false
         var isCurrent = false
-        var poll: CheckedContinuation<Void, Never>?
+        var poll: (@Sendable (Result<CurlResponse, CurlError>) -> Void)?
         var pollDue = Timestamp.earliest
         var polls = 0
         var drainAsked: Timestamp?
@@ -77,7 +77,6 @@ final class SimulatedSidecar: Incarnation {
     init(_ name: String, _ owner: SimulatedSidecars) {
         self.name = name
         self.owner = owner
-        (news, teller) = AsyncStream.makeStream()
     }
 
     /// The supervisor has told it its limits, and waits for what it does.
@@ -86,26 +85,44 @@ final class SimulatedSidecar: Incarnation {
     /// When it was asked to drain and agreed.
     var drainAsked: Timestamp? { state.withLockedValue(\.drainAsked) }
 
-    var client: SidecarClient? {
-        SidecarClient(.unix(path: name)) { [unowned self] request throws(CurlError) in await answer(request) }
-    }
+    var client: SidecarClient? { SidecarClient(.unix(path: name), transport: self) }
 
     func log() -> String { "" }
     func note(isBusy: Bool) {}
-    func stop(grace: TimeSpan) { teller.yield(.ended("exit code 0")) }
+    func stop(grace: TimeSpan) { news.tell(.ended("exit code 0")) }
 
     // MARK: Answers
 
-    private func answer(_ request: CurlRequest) async -> CurlResponse {
+    func execute(_ request: CurlRequest, maxBody: Int) -> CurlResponse { answer(request) }
+
+    /// A long-poll of the version that is known waits: for a minute, the first time for a part of one, so that not all wait for the
+    /// same moment.
+    func send(
+        _ request: CurlRequest, maxBody: Int, then: @escaping @Sendable (Result<CurlResponse, CurlError>) -> Void
+    ) -> @Sendable () -> Void {
+        let waits = state.withLockedValue { state in
+            guard request.url.contains("after=\(state.version)&") else { return false }
+            state.poll = then
+            state.polls += 1
+            state.pollDue = .now + .milliseconds(state.polls == 1 ? .random(in: 0...60_000) : 60_000)
+            return true
+        }
+        if waits {
+            owner.answer(name, by: state.withLockedValue(\.pollDue))
+        } else {
+            then(.success(answer(request)))
+        }
+        return { [weak self] in self?.state.withLockedValue { $0.poll = nil } }
+    }
+
+    private func answer(_ request: CurlRequest) -> CurlResponse {
         let path = request.url.dropFirst("http://sidecar".count)
         switch (request.method, path.prefix { $0 != "?" }) {
         case ("GET", "/readyz"): return Self.response(200, Data())
         case ("PUT", "/v1/limits"):
             state.withLockedValue { $0.isCurrent = true }
             return Self.response(200, Data("{}".utf8))
-        case ("GET", "/v1/activity"):
-            if path.contains("after=\(state.withLockedValue(\.version))&") { await poll() }
-            return json(200, activity)
+        case ("GET", "/v1/activity"): return json(200, activity)
         case ("GET", "/v1/session"):
             return json(
                 200,
@@ -142,28 +159,9 @@ final class SimulatedSidecar: Incarnation {
         }
     }
 
-    /// Waits for a change, for a minute: the first time for a part of one, so that not all wait for the same moment.
-    private func poll() async {
-        await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let due = state.withLockedValue { state in
-                    state.poll = continuation
-                    state.polls += 1
-                    state.pollDue = .now + .milliseconds(state.polls == 1 ? .random(in: 0...60_000) : 60_000)
-                    return state.pollDue
-                }
-                owner.answer(name, by: due)
-            }
-        } onCancel: {
-            answerPoll(ifDueBy: nil)
-        }
-    }
-
     fileprivate func answerPoll(ifDueBy now: Timestamp?) {
-        let poll: CheckedContinuation<Void, Never>? = state.withLockedValue { state in
-            now.map { state.pollDue <= $0 } ?? true ? state.poll.take() : nil
-        }
-        poll?.resume()
+        let poll = state.withLockedValue { state in now.map { state.pollDue <= $0 } ?? true ? state.poll.take() : nil }
+        poll?(.success(json(200, activity)))
     }
 
     private func json(_ status: Int, _ value: some Encodable) -> CurlResponse {

@@ -1,20 +1,23 @@
 import Foundation
 import Simulation
 
-/// `holdfast-simulate FIRST[..LAST] [seconds]`: runs seeds, at most for so long, and reports the first that fails.
+/// `holdfast-simulate FIRST[..LAST] [dense]`: runs seeds, and reports the first that fails. In dense plans several times as much
+/// happens, at almost the same time.
 @main
 struct Main {
     static func main() {
-        let arguments = CommandLine.arguments.dropFirst()
+        var arguments = Array(CommandLine.arguments.dropFirst())
+        let dense = arguments.last == "dense"
+        if dense { arguments.removeLast() }
         let bounds = (arguments.first ?? "1..10000").split(separator: ".").compactMap { UInt64($0) }
         guard let first = bounds.first, let last = bounds.last, first <= last else {
-            print("usage: holdfast-simulate FIRST[..LAST]")
+            print("usage: holdfast-simulate FIRST[..LAST] [dense]")
             exit(64)
         }
         let begin = Date()
         var steps = 0
         for seed in first...last {
-            let result = Simulation.run(seed: seed)
+            let result = Simulation.run(seed: seed, dense: dense)
             steps += result.steps
             if let failure = result.failure {
                 print(failure.report)

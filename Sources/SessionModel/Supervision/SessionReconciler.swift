@@ -54,6 +54,60 @@ public struct SessionReconciler: Sendable {
     }
 }
 
+// MARK: - Sessions at which nothing happens
+
+extension SessionReconciler {
+    /// What has to be remembered of a living session at which nothing happens: the store has the rest. So ten thousand of them need
+    /// little memory.
+    public struct Parked: Sendable, Hashable {
+        fileprivate var sidecar: UInt32
+        fileprivate var machine: SessionMachine.Quiet
+        // Hashes, because what they are of would be most of it: the session's uid, its status as this supervisor has stored it, and
+        // what the sidecar was told of its limits.
+        fileprivate var uid: Int
+        fileprivate var status: Int
+        fileprivate var limits: Int
+    }
+
+    /// Nil while anything is under way that the store does not know of.
+    public var parked: Parked? {
+        guard agenda.isEmpty, pending == nil, !isDeposed, tasks.isEmpty, againAt == nil, !mustReload, !mustFollow,
+            heldStop == nil,
+            !shuttingDown, trouble == nil, knowsLimits, let sidecar, session.status == storedStatus,
+            let quiet = machine.quiet
+        else { return nil }
+        return Parked(
+            sidecar: sidecar, machine: quiet, uid: session.metadata.uid.hashValue, status: storedStatus.hashValue,
+            limits: machine.lifetime.limits.hashValue)
+    }
+
+    /// Goes on with a parked session, when an event comes. The first work is what ``Event/changed`` gives.
+    /// - Parameters:
+    ///   - session: as the store has it now, and `tasks` its open Tasks.
+    /// - Returns: nil when it is not there any more. Then its sidecar is a stray, and has to be stopped.
+    public init?(_ parked: Parked, _ session: SessionResource?, _ tasks: [TaskResource]) {
+        guard let session, session.metadata.uid.hashValue == parked.uid else { return nil }
+        self.init(session)
+        sidecar = parked.sidecar
+        // As when it is read at any other time: another has written it.
+        guard session.status.hashValue == parked.status else {
+            yield()
+            return
+        }
+        machine = SessionMachine(
+            scope: session.spec.key.kind, lifetime: session.spec.lifetime, createdAt: session.metadata.creationTimestamp,
+            stored: session.status, quiet: parked.machine)
+        let limits = machine.lifetime.limits
+        if limits.hashValue == parked.limits { limitsTold = limits }
+        take(tasks)
+    }
+
+    private mutating func take(_ tasks: [TaskResource]) {
+        self.tasks = tasks
+        push(.advance(.wishes(wishes)), .advance(openTasks), .tellLimits, .feed)
+    }
+}
+
 // MARK: - Events, steps and answers
 
 extension SessionReconciler {
@@ -252,7 +306,7 @@ extension SessionReconciler {
         case .activity(let activity):
             guard activity.epoch == sidecar else { return }
             // What became of the turns is stored before the machine may stop the sidecar that knows it.
-            push(.advance(.activity(activity)), .feed)
+            push(.advance(.activity(activity)), .tellLimits, .feed)
             if machine.activity.map({ $0.differs(from: activity) }) ?? true { push(.follow(journal: activity.journal)) }
             // And before that, nothing is decided as if it did not answer.
             if machine.isUnreachable { push(.advance(.reachable(epoch: activity.epoch))) }
@@ -401,9 +455,8 @@ extension SessionReconciler {
             guess.apply(change, at: now)
             return guess == task.status ? nil : write(change, to: task)
         case .tellLimits:
-            let limits = machine.lifetime.limits
-            guard machine.phase == .ready, limits != limitsTold else { return nil }
-            return call(.limits(limits))
+            guard machine.phase == .ready || machine.phase == .draining, !knowsLimits else { return nil }
+            return call(.limits(machine.lifetime.limits))
         case .findAbandoned(let journal): return .findAbandoned(journal: journal)
         case .abandon(let task): return call(.knows(key: task.metadata.uid))
         case .findAbandonedTurn(let task): return call(.enqueue(task.spec.turnRequest, key: task.metadata.uid))
@@ -412,6 +465,9 @@ extension SessionReconciler {
         case .stopStray(let epoch): return .stop(epoch: epoch, grace: SessionMachine.stopGrace)
         }
     }
+
+    /// The sidecar judges by the limits that hold.
+    private var knowsLimits: Bool { limitsTold == machine.lifetime.limits }
 
     private func call(_ call: Call) -> Step? { sidecar.map { .call(epoch: $0, call) } }
 
@@ -476,6 +532,8 @@ extension SessionReconciler {
                 tryAgain(at: now + Self.pause)
             } else {
                 limitsTold = machine.lifetime.limits
+                // They may let in what they have kept out.
+                if !mustReload, !mustFollow, heldStop == nil { againAt = nil }
             }
         case .findAbandoned(let journal):
             guard case .tasks(let tasks) = answer else { return }
@@ -544,8 +602,7 @@ extension SessionReconciler {
         // The status is this reconciler's own.
         self.session.spec = session.spec
         self.session.metadata = session.metadata
-        self.tasks = tasks
-        push(.advance(.wishes(wishes)), .advance(openTasks), .tellLimits, .feed)
+        take(tasks)
     }
 
     /// Stores the machine's state, if it says anything new.
@@ -596,9 +653,7 @@ extension SessionReconciler {
 
     private mutating func yielded(_ answer: Answer) {
         guard let sidecar, case .loaded(let stored, _) = answer else { return isDeposed = true }
-        if let stored, stored.metadata.uid == session.metadata.uid, stored.status.epoch == sidecar,
-            [.starting, .ready, .draining].contains(stored.status.phase)
-        {
+        if let stored, stored.metadata.uid == session.metadata.uid, stored.status.owns(epoch: sidecar) {
             isDeposed = true
         } else {
             push(.stopStray(epoch: sidecar))
@@ -646,7 +701,7 @@ extension SessionReconciler {
             if !mustReload, !mustFollow { againAt = nil }
             return explainWaiting()
         }
-        let mayHandOver = machine.acceptsTurns && againAt.map { $0 <= now } ?? true
+        let mayHandOver = machine.acceptsTurns && knowsLimits && againAt.map { $0 <= now } ?? true
         var work: [Work] = []
         for task in tasks where !task.status.phase.isTerminal {
             let uid = task.metadata.uid
@@ -731,7 +786,7 @@ extension SessionReconciler {
     private mutating func follow(in journal: String) {
         mustFollow = false
         // Room may have come free.
-        if !mustReload, heldStop == nil { againAt = nil }
+        if !mustReload, heldStop == nil, knowsLimits { againAt = nil }
         var work: [Work] = []
         for task in tasks {
             if let sentTo = task.status.sentTo, sentTo != journal {

@@ -93,6 +93,34 @@ final class KubernetesRuntime: Runtime {
         }
     }
 
+    func endStrays(_ session: @Sendable (_ name: String) async throws -> SessionResource?) async throws {
+        for pod in watch.all {
+            guard let name = pod.metadata.labels?[PodLabels.session],
+                let epoch = pod.metadata.labels?[PodLabels.epoch].flatMap({ UInt32($0) }), let uid = pod.metadata.uid
+            else { continue }
+            func owns(_ session: SessionResource?) -> Bool {
+                session.map { $0.status.owns(epoch: epoch) && pod.belongs(to: $0) } ?? false
+            }
+            // What this supervisor knows may be older than the pod; what the API server says now is not.
+            guard try await !owns(session(name)), try await !owns(stored(name)) else { continue }
+            if case .ended = watch.observe(pod).state {
+                await release(pod.metadata.name ?? "", uid: uid)
+            } else {
+                logger.warning("a pod is no session's: it is deleted", metadata: ["pod": "\(pod.metadata.name ?? "")"])
+                await delete(pod.metadata.name ?? "", uid: uid, grace: SessionMachine.stopGrace)
+            }
+        }
+    }
+
+    private func stored(_ session: String) async throws(KubernetesError) -> SessionResource? {
+        do throws(KubernetesError) {
+            return try await client.objects(.sessions, as: SessionObject.self, in: namespace).get(session).document
+        } catch {
+            guard error.code == .notFound else { throw error }
+            return nil
+        }
+    }
+
     /// Makes an object of a session, or finds it made.
     @discardableResult
     func make(_ object: GenericObject, _ type: ResourceType, of session: SessionResource) async throws -> GenericObject {

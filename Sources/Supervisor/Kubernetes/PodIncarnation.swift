@@ -8,8 +8,7 @@ final class PodIncarnation: Incarnation {
     /// The pod's.
     let name: String
     let uid: String
-    let news: AsyncStream<IncarnationNews>
-    private let teller: AsyncStream<IncarnationNews>.Continuation
+    let news = IncarnationFeed()
     private let manifest: SessionPod
     private let runtime: KubernetesRuntime
     private let state = NIOLockedValueBox(State())
@@ -30,7 +29,6 @@ final class PodIncarnation: Incarnation {
         self.uid = uid
         self.manifest = manifest
         self.runtime = runtime
-        (news, teller) = AsyncStream.makeStream()
     }
 
     var pid: Int32? { nil }
@@ -90,12 +88,10 @@ final class PodIncarnation: Incarnation {
         if isNews { tell([.ended("its pod was removed")]) }
     }
 
-    private func tell(_ news: [IncarnationNews]) {
-        for item in news {
-            teller.yield(item)
-            guard case .ended = item else { continue }
-            teller.finish()
-            runtime.ended(self)
+    private func tell(_ told: [IncarnationNews]) {
+        for item in told {
+            news.tell(item)
+            if case .ended = item { runtime.ended(self) }
         }
     }
 

@@ -97,6 +97,9 @@ final class PodWatch: Sendable {
     /// The pod of that name, as far as this process knows.
     func pod(named name: String) -> GenericObject? { state.withLockedValue { $0.pods[name] } }
 
+    /// All pods of sessions, as far as this process knows.
+    var all: [GenericObject] { state.withLockedValue { Array($0.pods.values) } }
+
     func observe(_ pod: GenericObject) -> PodObservation { state.withLockedValue { $0.observe(pod) } }
 
     /// From now on the incarnation hears of its pod, and at once of what is known.

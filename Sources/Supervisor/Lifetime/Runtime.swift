@@ -1,3 +1,4 @@
+import NIOConcurrencyHelpers
 import SessionModel
 
 /// Runs the sidecars of sessions: processes on one machine, pods in a cluster.
@@ -21,6 +22,10 @@ protocol Runtime: Sendable {
     /// session, so no other can be using it.
     /// - Returns: what removes it for good; nil when there is nothing to remove.
     func discard(_ session: SessionResource) throws -> (@Sendable () async throws -> Void)?
+
+    /// Ends every sidecar that is no session's own (``SessionModel/SessionResourceStatus/owns(epoch:)``).
+    /// - Parameter session: the one of this name, as the store has it now.
+    func endStrays(_ session: @Sendable (_ name: String) async throws -> SessionResource?) async throws
 
     /// Removes what was kept of sessions whose names others have taken, when its time is up.
     func removeOldArchives(at now: Timestamp) async
@@ -59,14 +64,37 @@ protocol Incarnation: Sendable {
     var pid: Int32? { get }
     /// Its API; nil while it has no address.
     var client: SidecarClient? { get }
-    /// What becomes of it, for one reader. The last is ``IncarnationNews/ended(_:)``.
-    var news: AsyncStream<IncarnationNews> { get }
+    /// What becomes of it. The last is ``IncarnationNews/ended(_:)``.
+    var news: IncarnationFeed { get }
     /// The end of its log; empty when there is none.
     func log() async -> String
     /// Told whenever the sidecar begins or ceases to be at work.
     func note(isBusy: Bool) async
     /// SIGTERM now, and SIGKILL after `grace` if it is still there.
     func stop(grace: TimeSpan) async
+}
+
+/// Tells the news of an incarnation to one observer, in their order. Those that come before there is one wait for it.
+final class IncarnationFeed: Sendable {
+    private struct State {
+        var observer: (@Sendable (IncarnationNews) -> Void)?
+        var early: [IncarnationNews] = []
+    }
+    private let state = NIOLockedValueBox(State())
+
+    /// - Parameter observer: called under a lock, so that the order is kept: it takes note, and does not call back.
+    func observe(_ observer: @escaping @Sendable (IncarnationNews) -> Void) {
+        state.withLockedValue { state in
+            state.early.forEach(observer)
+            state = State(observer: observer)
+        }
+    }
+
+    func tell(_ news: IncarnationNews) {
+        state.withLockedValue { state in
+            if let observer = state.observer { observer(news) } else { state.early.append(news) }
+        }
+    }
 }
 
 enum IncarnationNews: Sendable, Hashable {

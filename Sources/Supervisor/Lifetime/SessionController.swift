@@ -6,7 +6,8 @@ import SessionModel
 /// The shell around one session's ``SessionModel/SessionReconciler``: it passes events in, and performs the steps that come out.
 ///
 /// A controller works on one event after the other, and has a task only while there are any; nothing else touches its state. It
-/// holds no policy. It exists only while something can happen by itself: a session at rest has none (``SessionManager``).
+/// holds no policy. It exists only while something can happen by itself: a session at rest has none (``SessionManager``). While
+/// nothing happens at a living session either, there is no reconciler, but only what has to be remembered (`Parked`).
 actor SessionController {
     private struct Mailbox {
         var events: [SessionReconciler.Event] = []
@@ -15,35 +16,36 @@ actor SessionController {
         var isClosed = false
     }
 
+    /// Boxed: a reconciler has kilobytes.
+    private final class Mind {
+        var reconciler: SessionReconciler
+        init(_ reconciler: SessionReconciler) { self.reconciler = reconciler }
+    }
+
     nonisolated let name: String
-    private let store: any Store
-    private let runtime: any Runtime
-    private let metrics: Metrics
-    private let logger: Logger
     private unowned let manager: SessionManager
 
     private nonisolated let mailbox = NIOLockedValueBox(Mailbox())
-    /// The living sidecar's API, for those who pass requests through.
-    nonisolated let client = NIOLockedValueBox<SidecarClient?>(nil)
+    private nonisolated let followed = NIOLockedValueBox<SidecarWatch?>(nil)
 
-    private var reconciler: SessionReconciler
+    private var mind: Mind?
+    /// What there is instead of it while nothing happens.
+    private var parked: SessionReconciler.Parked?
     private var incarnation: (any Incarnation)?
-    private var listening: Task<Void, Never>?
-    private var watch: (endpoint: SidecarClient.Endpoint, task: Task<Void, Never>)?
 
     /// - Parameter manager: outlives it.
-    init(
-        _ session: SessionResource, store: any Store, runtime: any Runtime, metrics: Metrics, logger: Logger,
-        manager: SessionManager
-    ) {
+    init(_ session: SessionResource, manager: SessionManager) {
         name = session.metadata.name
-        self.store = store
-        self.runtime = runtime
-        self.metrics = metrics
-        self.logger = logger
         self.manager = manager
-        reconciler = SessionReconciler(session)
+        mind = Mind(SessionReconciler(session))
     }
+
+    private var store: any Store { manager.store }
+    private var runtime: any Runtime { manager.runtime }
+    private var metrics: Metrics { manager.metrics }
+
+    /// The living sidecar's API, for those who pass requests through.
+    nonisolated var client: SidecarClient? { followed.withLockedValue { $0?.client } }
 
     nonisolated func send(_ event: SessionReconciler.Event) {
         mailbox.withLockedValue { mailbox in
@@ -73,14 +75,44 @@ actor SessionController {
 
     private func work() async {
         while let event = nextEvent() {
-            await work(on: event)
-            if reconciler.isDeposed {
+            guard let mind = await wakeUp() else { continue }
+            await work(on: event, mind)
+            if mind.reconciler.isDeposed {
                 manager.replace(self)
                 return finish()
             }
-            if reconciler.isAtRest, manager.leave(name, due: reconciler.nextDeadline) { return finish() }
-            if let due = reconciler.nextDeadline { manager.arm(name, due: due) }
+            if mind.reconciler.isAtRest, manager.leave(name, due: mind.reconciler.nextDeadline) { return finish() }
+            if let due = mind.reconciler.nextDeadline { manager.arm(name, due: due) }
         }
+        parked = mind?.reconciler.parked
+        if parked != nil { mind = nil }
+    }
+
+    /// What has been parked is read again.
+    /// - Returns: nil when this controller has ended meanwhile.
+    private func wakeUp() async -> Mind? {
+        guard let parked else { return mind }
+        let name = name
+        while !Task.isCancelled {
+            do {
+                let (session, tasks) = try await store.read { (try $0.session(named: name), try $0.openTasks(session: name)) }
+                guard let reconciler = SessionReconciler(parked, session, tasks) else {
+                    await incarnation?.stop(grace: SessionMachine.stopGrace)
+                    manager.replace(self)
+                    finish()
+                    return nil
+                }
+                self.parked = nil
+                mind = Mind(reconciler)
+                return mind
+            } catch {
+                if Task.isCancelled { break }
+                manager.logger.error(
+                    "a session could not be read; trying again", metadata: ["session": "\(name)", "error": "\(error)"])
+                try? await Task.sleep(for: .seconds(1))
+            }
+        }
+        return nil
     }
 
     private func nextEvent() -> SessionReconciler.Event? {
@@ -94,42 +126,56 @@ actor SessionController {
         }
     }
 
-    private func work(on event: SessionReconciler.Event) async {
+    private func work(on event: SessionReconciler.Event, _ mind: Mind) async {
         metrics.count { $0.reconciles += 1 }
+        // What it was woken up for, before the event.
+        await perform(mind)
         var event = event
         if case .gone(let epoch, let why) = event {
             guard incarnation?.epoch == epoch else { return }
-            event = .gone(epoch: epoch, why: await ended(why))
+            event = .gone(epoch: epoch, why: await ended(why, mind.reconciler))
         }
-        reconciler.take(event, at: .now)
-        while !Task.isCancelled, let step = reconciler.next(at: .now) {
-            let answer = await perform(step)
-            reconciler.answer(answer, at: .now)
+        mind.reconciler.take(event, at: .now)
+        await perform(mind)
+    }
+
+    private func perform(_ mind: Mind) async {
+        while !Task.isCancelled, let step = mind.reconciler.next(at: .now) {
+            let answer = await perform(step, mind.reconciler.session)
+            mind.reconciler.answer(answer, at: .now)
         }
     }
 
     private func finish() {
         mailbox.withLockedValue { $0.isClosed = true }
-        listening?.cancel()
-        watch?.task.cancel()
-        client.withLockedValue { $0 = nil }
+        follow(nil)
+    }
+
+    /// Of the sidecar before it nothing more is heard.
+    private func follow(_ watch: SidecarWatch?) {
+        followed.withLockedValue { followed in
+            defer { followed = watch }
+            return followed
+        }?.end()
+        watch?.poll()
     }
 
     private func log(_ level: Logger.Level, _ message: Logger.Message, _ metadata: Logger.Metadata) {
-        logger.log(level: level, message, metadata: metadata.merging(["session": "\(reconciler.session.spec.key)"]) { $1 })
+        let session = mind.map { "\($0.reconciler.session.spec.key)" } ?? name
+        manager.logger.log(level: level, message, metadata: metadata.merging(["session": "\(session)"]) { $1 })
     }
 }
 
 // MARK: - Steps
 
 extension SessionController {
-    private func perform(_ step: SessionReconciler.Step) async -> SessionReconciler.Answer {
+    private func perform(_ step: SessionReconciler.Step, _ session: SessionResource) async -> SessionReconciler.Answer {
         switch step {
         case .load, .store, .change, .findAbandoned:
             return await performInStore(step)
         case .start(let epoch):
             do {
-                let incarnation = try await runtime.start(reconciler.session, epoch: epoch)
+                let incarnation = try await runtime.start(session, epoch: epoch)
                 metrics.count { $0.starts += 1 }
                 return attend(to: incarnation)
             } catch let postponed as StartPostponed {
@@ -143,7 +189,7 @@ extension SessionController {
                 return .failed("\(error)")
             }
         case .find(let epoch):
-            return await find(epoch)
+            return await find(session, epoch)
         case .stop(let epoch, let grace):
             if let incarnation, incarnation.epoch == epoch { await incarnation.stop(grace: grace) }
             return .done
@@ -203,10 +249,10 @@ extension SessionController {
         return .deposed
     }
 
-    private func find(_ epoch: UInt32) async -> SessionReconciler.Answer {
+    private func find(_ session: SessionResource, _ epoch: UInt32) async -> SessionReconciler.Answer {
         if let incarnation, incarnation.epoch == epoch { return .alive(pid: incarnation.pid) }
         do {
-            switch try await runtime.find(reconciler.session, epoch: epoch) {
+            switch try await runtime.find(session, epoch: epoch) {
             case .alive(let incarnation):
                 metrics.count { $0.adoptions += 1 }
                 log(.info, "found the running sidecar again", ["epoch": "\(epoch)"])
@@ -259,15 +305,12 @@ extension SessionController {
     private func attend(to incarnation: any Incarnation) -> SessionReconciler.Answer {
         self.incarnation = incarnation
         let epoch = incarnation.epoch
-        listening?.cancel()
-        listening = Task { [weak self, news = incarnation.news] in
-            for await item in news {
-                switch item {
-                case .addressed: await self?.watch(epoch: epoch)
-                case .trouble(let trouble): self?.send(.trouble(epoch: epoch, trouble))
-                case .unknown(let why): self?.send(.unknown(epoch: epoch, why: why))
-                case .ended(let why): self?.send(.gone(epoch: epoch, why: why))
-                }
+        incarnation.news.observe { [weak self] item in
+            switch item {
+            case .addressed: Task { await self?.watch(epoch: epoch) }
+            case .trouble(let trouble): self?.send(.trouble(epoch: epoch, trouble))
+            case .unknown(let why): self?.send(.unknown(epoch: epoch, why: why))
+            case .ended(let why): self?.send(.gone(epoch: epoch, why: why))
             }
         }
         watch(epoch: epoch)
@@ -276,62 +319,21 @@ extension SessionController {
 
     /// Follows what the sidecar does, as soon as it has an address.
     private func watch(epoch: UInt32) {
-        guard let incarnation, incarnation.epoch == epoch, let client = incarnation.client, client.endpoint != watch?.endpoint
+        guard let incarnation, incarnation.epoch == epoch, let client = incarnation.client,
+            client.endpoint != self.client?.endpoint
         else { return }
-        self.client.withLockedValue { $0 = client }
-        watch?.task.cancel()
-        let report: @Sendable (SessionReconciler.Event) -> Void = { [weak self] in self?.send($0) }
-        watch = (client.endpoint, Task { await Self.watch(client, of: incarnation, report: report) })
+        follow(SidecarWatch(client, of: incarnation) { [weak self] in self?.send($0) })
     }
 
     /// The process has ended. That is a crash unless it was drained, and then the end of its log may say why.
-    private func ended(_ why: String) async -> String {
+    private func ended(_ why: String, _ reconciler: SessionReconciler) async -> String {
         guard let ended = incarnation else { return why }
         incarnation = nil
-        watch?.task.cancel()
-        watch = nil
-        client.withLockedValue { $0 = nil }
+        follow(nil)
         guard reconciler.machine.phase != .draining else { return why }
         metrics.count { $0.crashes += 1 }
         log(.warning, "the sidecar has ended", ["epoch": "\(ended.epoch)", "why": "\(why)"])
         let log = await ended.log()
         return log.isEmpty ? why : why + "; the end of its log:\n\(log)"
-    }
-
-    private static func watch(
-        _ client: SidecarClient, of incarnation: any Incarnation, report: @Sendable (SessionReconciler.Event) -> Void
-    ) async {
-        let epoch = incarnation.epoch
-        var version: Int64?
-        var announced = false
-        var last: Activity?
-        var pause = Duration.milliseconds(2)
-        while !Task.isCancelled {
-            do throws(SidecarClient.Failure) {
-                let activity = try await client.activity(after: version, wait: announced ? .seconds(60) : .milliseconds(200))
-                guard activity.epoch == epoch else {
-                    throw .unreachable("the socket answers for epoch \(activity.epoch) instead of \(epoch)")
-                }
-                pause = .milliseconds(2)
-                version = activity.version
-                if !announced, try await client.isReady() {
-                    announced = true
-                    report(.ready(activity))
-                } else {
-                    report(.activity(activity))
-                }
-                if activity.busy != last?.busy { await incarnation.note(isBusy: activity.busy) }
-                // While an agent only writes, its cursor moves many times a second, and nobody here needs each of them.
-                if let last, !last.differs(from: activity), announced { try? await Task.sleep(for: .milliseconds(25)) }
-                last = activity
-            } catch {
-                // It does not listen yet, or it hangs; that it has exited is heard of otherwise. As soon as it answers again, that
-                // is news, and not only its next change.
-                version = nil
-                if announced || pause >= .seconds(1) { report(.unreachable(epoch: epoch)) }
-                try? await Task.sleep(for: pause)
-                pause = min(pause * 2, .seconds(1))
-            }
-        }
     }
 }

@@ -5,10 +5,10 @@ import SessionModel
 
 /// Gives every session at which something happens a controller, and keeps only a deadline of those at rest.
 final class SessionManager: Sendable {
-    private let store: any Store
-    private let runtime: any Runtime
-    private let metrics: Metrics
-    private let logger: Logger
+    let store: any Store
+    let runtime: any Runtime
+    let metrics: Metrics
+    let logger: Logger
 
     private struct State {
         var controllers: [String: Entry] = [:]
@@ -83,7 +83,7 @@ final class SessionManager: Sendable {
 
     /// The API of a session's living sidecar; nil when it has none.
     func client(of name: String) -> SidecarClient? {
-        state.withLockedValue { $0.controllers[name]?.controller }?.client.withLockedValue { $0 }
+        state.withLockedValue { $0.controllers[name]?.controller }?.client
     }
 
     /// Leaves all sessions as they are: their processes go on, and the next supervisor finds them.
@@ -186,8 +186,7 @@ extension SessionManager {
                 if leave(name, due: nil) { return }
                 continue
             }
-            let controller = SessionController(
-                session, store: store, runtime: runtime, metrics: metrics, logger: logger, manager: self)
+            let controller = SessionController(session, manager: self)
             let isTaken = state.withLockedValue { state in
                 guard !state.closed, let entry = state.controllers[name] else { return false }
                 state.controllers[name] = Entry(controller: controller)

@@ -2,8 +2,18 @@ import Curl
 import Foundation
 import SessionModel
 
+/// What carries requests to sidecars.
+protocol SidecarTransport: AnyObject, Sendable {
+    func execute(_ request: CurlRequest, maxBody: Int) async throws(CurlError) -> CurlResponse
+    func send(
+        _ request: CurlRequest, maxBody: Int, then: @escaping @Sendable (Result<CurlResponse, CurlError>) -> Void
+    ) -> @Sendable () -> Void
+}
+
+extension CurlClient: SidecarTransport {}
+
 /// The API of one living sidecar.
-struct SidecarClient: Sendable {
+final class SidecarClient: Sendable {
     /// Where it is served.
     enum Endpoint: Sendable, Hashable {
         case unix(path: String)
@@ -11,17 +21,12 @@ struct SidecarClient: Sendable {
         case https(url: String, token: String, tls: CurlTLS)
     }
     let endpoint: Endpoint
-    /// Sends a request.
-    typealias Transport = @Sendable (CurlRequest) async throws(CurlError) -> CurlResponse
-    private let execute: Transport
+    private let transport: any SidecarTransport
 
-    /// - Parameter execute: whoever simulates sidecars answers for them here.
-    init(
-        _ endpoint: Endpoint,
-        execute: @escaping Transport = { request throws(CurlError) in try await CurlClient.shared.execute(request) }
-    ) {
+    /// - Parameter transport: whoever simulates sidecars answers for them here.
+    init(_ endpoint: Endpoint, transport: any SidecarTransport = CurlClient.shared) {
         self.endpoint = endpoint
-        self.execute = execute
+        self.transport = transport
     }
 
     /// The sidecar answered with a problem, or did not answer.
@@ -42,10 +47,33 @@ struct SidecarClient: Sendable {
         try await send("GET", "/readyz", timeout: .seconds(10)).status == 200
     }
 
-    /// - Parameter after: wait until the activity has another version than this one.
-    func activity(after version: Int64?, wait: TimeSpan) async throws(Failure) -> Activity {
-        guard let version else { return try await get("/v1/activity") }
-        return try await get("/v1/activity?after=\(version)&wait=\(wait)", timeout: wait.duration + .seconds(15))
+    /// Waits without a task.
+    /// - Parameters:
+    ///   - after: wait until the activity has another version than this one.
+    ///   - then: told once, on a thread that it must not hold up.
+    /// - Returns: ends the request.
+    func activity(
+        after version: Int64?, wait: TimeSpan, then: @escaping @Sendable (Unread<Activity>) -> Void
+    ) -> @Sendable () -> Void {
+        let path = version.map { "/v1/activity?after=\($0)&wait=\(wait)" } ?? "/v1/activity"
+        var request = request("GET", path, headers: [], timeout: (version == nil ? .zero : wait.duration) + .seconds(15))
+        // It waits for a minute, and its answer is short.
+        request.bufferSize = 1024
+        return transport.send(request, maxBody: 1 << 20) { [self] result in then(Unread(client: self, result: result)) }
+    }
+
+    func activity() async throws(Failure) -> Activity { try await get("/v1/activity") }
+
+    /// An answer that has arrived.
+    struct Unread<Value: Decodable>: Sendable {
+        fileprivate let client: SidecarClient
+        fileprivate let result: Result<CurlResponse, CurlError>
+
+        func get() throws(Failure) -> Value {
+            let response: CurlResponse
+            do throws(CurlError) { response = try result.get() } catch { throw .unreachable(error.message) }
+            return try client.decode(Value.self, from: client.checked(response))
+        }
     }
 
     func session() async throws(Failure) -> SessionStatus { try await get("/v1/session") }
@@ -122,7 +150,8 @@ extension SidecarClient {
                 bytes = Array(try JSON.encode(body))
                 headers.append(("Content-Type", "application/json"))
             }
-            return try await execute(request(method, path, headers: headers, body: bytes, timeout: timeout))
+            return try await transport.execute(
+                request(method, path, headers: headers, body: bytes, timeout: timeout), maxBody: 64 << 20)
         } catch let error as CurlError {
             throw .unreachable(error.message)
         } catch {

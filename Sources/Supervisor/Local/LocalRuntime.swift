@@ -79,6 +79,22 @@ struct LocalRuntime: Runtime {
         return try SidecarProcess(entry, record, log: directory.log, isChild: true)
     }
 
+    func endStrays(_ session: @Sendable (_ name: String) async throws -> SessionResource?) async throws {
+        let sessions = "\(dataDirectory)/sessions/"
+        for entry in ProcessEntry.all() where entry.isAlive {
+            let arguments = Self.arguments(entry.pid)
+            guard arguments.starts(with: [sidecar, "serve", "--state-dir"]), arguments.count > 3,
+                arguments[3].hasPrefix(sessions),
+                let name = arguments[3].dropFirst(sessions.count).split(separator: "/").first.map(String.init),
+                let index = arguments.firstIndex(of: "--epoch"), index + 1 < arguments.count,
+                let epoch = UInt32(arguments[index + 1])
+            else { continue }
+            let owner = try await session(name)
+            if let owner, owner.status.owns(epoch: epoch), directory(of: name).belongs(to: owner) { continue }
+            SidecarProcess.end(entry, grace: SessionMachine.stopGrace)
+        }
+    }
+
     func transcript(of session: SessionResource) -> TranscriptSource? {
         let directory = directory(of: session.metadata.name)
         return directory.belongs(to: session) ? .files(state: directory.state) : nil

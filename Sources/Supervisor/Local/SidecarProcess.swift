@@ -11,8 +11,7 @@ final class SidecarProcess: Incarnation {
     let epoch: UInt32
     let pid: Int32?
     let client: SidecarClient?
-    let news: AsyncStream<IncarnationNews>
-    private let teller: AsyncStream<IncarnationNews>.Continuation
+    let news = IncarnationFeed()
     private let logFile: String
     private let entry: ProcessEntry
     private let isChild: Bool
@@ -26,7 +25,6 @@ final class SidecarProcess: Incarnation {
         pid = entry.pid
         client = SidecarClient(.unix(path: record.socket))
         logFile = log
-        (news, teller) = AsyncStream.makeStream()
         let descriptor = clinux_pidfd_open(entry.pid)
         guard descriptor >= 0 else {
             guard errno == ESRCH else { throw LocalError("cannot watch process \(entry.pid)", errno: errno) }
@@ -54,14 +52,20 @@ final class SidecarProcess: Incarnation {
     func note(isBusy: Bool) {}
 
     func stop(grace: TimeSpan) {
-        entry.signal(SIGTERM)
-        let timer = Task { [entry] in
-            guard (try? await Task.sleep(for: grace.duration)) != nil else { return }
-            entry.signal(SIGKILL)
-        }
+        let timer = Self.end(entry, grace: grace)
         killTimer.withLockedValue { last in
             last?.cancel()
             last = timer
+        }
+    }
+
+    /// - Returns: what kills it after `grace`.
+    @discardableResult
+    static func end(_ entry: ProcessEntry, grace: TimeSpan) -> Task<Void, Never> {
+        entry.signal(SIGTERM)
+        return Task {
+            guard (try? await Task.sleep(for: grace.duration)) != nil else { return }
+            entry.signal(SIGKILL)
         }
     }
 
@@ -73,7 +77,6 @@ final class SidecarProcess: Incarnation {
             case nil: "its process has ended"
             }
         killTimer.withLockedValue { $0?.cancel() }
-        teller.yield(.ended(how))
-        teller.finish()
+        news.tell(.ended(how))
     }
 }

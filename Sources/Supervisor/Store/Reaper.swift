@@ -6,7 +6,7 @@ import SessionModel
 /// Deletes what has had its time: an ended session, with its transcript, after its `archiveTTL`, and a finished Task after its
 /// `ttlSecondsAfterFinished`. The idempotency keys of both are remembered for as long as they are to be.
 ///
-/// It sleeps until the first of them is due, and looks at nothing else.
+/// It sleeps until the first of them is due. Now and then it looks for what nobody's record leads to: strays and old archives.
 final class Reaper: Sendable {
     private let store: any Store
     private let runtime: any Runtime
@@ -14,8 +14,7 @@ final class Reaper: Sendable {
     private let wake: AsyncStream<Void>
     private let waker: AsyncStream<Void>.Continuation
 
-    /// What is kept of sessions whose names others have taken is looked through so often.
-    private static let sweepEvery = TimeSpan.hours(1)
+    private static let sweepEvery = TimeSpan.minutes(10)
 
     init(store: any Store, runtime: any Runtime, logger: Logger) {
         self.store = store
@@ -34,6 +33,7 @@ final class Reaper: Sendable {
         for await _ in wake {
             if sweepAt <= .now {
                 sweepAt = .now + Self.sweepEvery
+                await endStrays()
                 await runtime.removeOldArchives(at: .now)
             }
             var due = sweepAt
@@ -51,6 +51,14 @@ final class Reaper: Sendable {
                     if (try? await Task.sleep(for: wait)) != nil { waker.yield() }
                 }
             }
+        }
+    }
+
+    private func endStrays() async {
+        do {
+            try await runtime.endStrays { name in try await self.store.read { try $0.session(named: name) } }
+        } catch {
+            logger.error("strays could not be looked for; trying again later", metadata: ["error": "\(error)"])
         }
     }
 

@@ -40,7 +40,7 @@ import Testing
     }
 
     private func activity(_ url: String, _ token: String, _ tls: CurlTLS) async throws -> Activity {
-        try await SidecarClient(.https(url: url, token: token, tls: tls)).activity(after: nil, wait: .zero)
+        try await SidecarClient(.https(url: url, token: token, tls: tls)).activity()
     }
 
     @Test func aClientTrustsThisEpochsSidecarOnly() async throws {
@@ -73,11 +73,13 @@ import Testing
         let pod = try pod()
         try await with(authority, pod) { url in
             let client = SidecarClient(.https(url: url, token: authority.token(for: pod), tls: authority.tls(for: pod)))
-            let version = try await client.activity(after: nil, wait: .zero).version
-            async let change = client.activity(after: version, wait: .seconds(30))
+            let version = try await client.activity().version
+            let (changes, change) = AsyncStream.makeStream(of: SidecarClient.Unread<Activity>.self)
+            _ = client.activity(after: version, wait: .seconds(30)) { change.yield($0) }
             let stream = try await client.stream("/v1/transcript", headers: [("Accept", "text/event-stream")])
             _ = try await client.enqueue(TurnRequest(prompt: "hello"), key: "k")
-            #expect(try await change.version != version)
+            var iterator = changes.makeAsyncIterator()
+            #expect(try await iterator.next()?.get().version != version)
             var text = ""
             for try await part in stream.body {
                 text += String(decoding: part, as: UTF8.self)
