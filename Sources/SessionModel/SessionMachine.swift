@@ -450,7 +450,7 @@ extension SessionMachine {
                 message = "not ready after \(lifetime.startTimeout): stopped, to try again"
                 stop(at: now, &effects)
             } else if stopAgainAt == nil, isUnwanted(at: now) {
-                startBy = nil
+                startingSince = nil
                 message = "no longer wanted: stopped before it was ready"
                 stop(at: now, &effects)
             } else {

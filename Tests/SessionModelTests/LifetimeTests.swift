@@ -3,12 +3,15 @@ import Testing
 
 /// Every mistake in a lifetime is one sentence that names it, and the defaults are those of docs/operations.md.
 @Suite struct LifetimeTests {
-    private static let spans: [(String, WritableKeyPath<Lifetime, TimeSpan?> & Sendable, mayBeZero: Bool)] = [
-        ("idleTimeout", \.idleTimeout, false), ("ttl", \.ttl, false), ("suspendedTTL", \.suspendedTTL, false),
-        ("turnTimeout", \.turnTimeout, false), ("inputTimeout", \.inputTimeout, false), ("startTimeout", \.startTimeout, false),
-        ("dedupeWindow", \.dedupeWindow, false), ("drainTimeout", \.drainTimeout, true), ("agentIdle", \.agentIdle, true),
-        ("archiveTTL", \.archiveTTL, true),
-    ]
+    private static var spans: [(String, WritableKeyPath<Lifetime, TimeSpan?>, mayBeZero: Bool)] {
+        [
+            ("idleTimeout", \.idleTimeout, false), ("ttl", \.ttl, false), ("suspendedTTL", \.suspendedTTL, false),
+            ("turnTimeout", \.turnTimeout, false), ("inputTimeout", \.inputTimeout, false),
+            ("startTimeout", \.startTimeout, false),
+            ("dedupeWindow", \.dedupeWindow, false), ("drainTimeout", \.drainTimeout, true), ("agentIdle", \.agentIdle, true),
+            ("archiveTTL", \.archiveTTL, true),
+        ]
+    }
 
     @Test func everyTimeIsChecked() {
         for (name, path, mayBeZero) in Self.spans {
