@@ -103,6 +103,8 @@ final class SimulatedController {
     private var due: Timestamp?
     private var inbox: [SessionReconciler.Event] = []
     private var isWorking = false
+    private var stepsAtOnce = 0
+    private var lastStep: Int64 = -1
     private var timer: Int64 = .max
     private var sidecar: SimulatedSidecar?
 
@@ -127,6 +129,10 @@ final class SimulatedController {
         while true {
             if let step = reconciler.next(at: world.now) {
                 isWorking = true
+                stepsAtOnce = world.clock == lastStep ? stepsAtOnce + 1 : 0
+                lastStep = world.clock
+                // Many steps take no time, and none of them may lead to itself.
+                if stepsAtOnce > 1000 { return world.violate("progress", "again and again: \(step)") }
                 return perform(step) { [self] answer in
                     guard supervisor.isInCharge(self) else { return }
                     isWorking = false
