@@ -420,8 +420,10 @@ extension SessionMachine {
             retryAt = now
             if phase == .failed { crashes = 0 }
             enter(.starting, nil, at: now)
-        } else if phase == .pending, wishes.suspend || openTasks == 0 {
-            enter(.suspended, wishes.suspend ? Self.suspended : (.nothingToDo, "nothing to do"), at: now)
+        } else if wishes.suspend, phase != .suspended {
+            enter(.suspended, Self.suspended, at: now)
+        } else if phase == .pending, openTasks == 0 {
+            enter(.suspended, (.nothingToDo, "nothing to do"), at: now)
         }
     }
 

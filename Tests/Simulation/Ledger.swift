@@ -175,6 +175,20 @@ final class Ledger {
         mostTurns[sidecar.session] = max(mostTurns[sidecar.session] ?? 0, most)
     }
 
+    // MARK: Full disks
+
+    /// When a session's full disk has refused Tasks of late.
+    private var refusals: [String: [Int64]] = [:]
+
+    /// Two supervisors may each try it.
+    func refusedByFullDisk(_ sidecar: SimulatedSidecar) {
+        let recent = refusals[sidecar.session, default: []].filter { $0 > world.clock - 10_000 } + [world.clock]
+        refusals[sidecar.session] = recent
+        if recent.count > 10 {
+            world.violate("a full disk is left alone", "\(sidecar.session) was asked \(recent.count) times within 10 seconds")
+        }
+    }
+
     // MARK: Processes
 
     func starts(_ resource: SessionResource, epoch: UInt32) {
@@ -202,7 +216,9 @@ final class Ledger {
     }
 
     func stops(_ sidecar: SimulatedSidecar, machine: SessionMachine) {
-        guard sidecar.answers, sidecar.queue.running != nil, !sidecar.queue.drained, machine.phase == .draining else { return }
+        guard sidecar.hasAnswered, sidecar.queue.running != nil, !sidecar.queue.drained, machine.phase == .draining else {
+            return
+        }
         if world.now < machine.since + machine.lifetime.drainTimeout {
             world.violate("never shut down while busy", "\(sidecar.session) is stopped in the middle of its drain")
         }
@@ -218,7 +234,7 @@ final class Ledger {
     private static let ways: [SessionPhase: Set<SessionPhase>] = [
         .pending: [.starting, .suspended, .ended], .starting: [.ready, .suspended, .ended, .failed],
         .ready: [.draining, .starting, .failed], .draining: [.suspended, .ended], .suspended: [.starting, .ended],
-        .failed: [.starting, .ended], .ended: [],
+        .failed: [.starting, .suspended, .ended], .ended: [],
     ]
 
     func wrote(_ session: SessionResource, over old: SessionResource?) {
@@ -236,8 +252,8 @@ final class Ledger {
             world.violate("nothing fails by itself", session.status.message ?? "")
         }
         guard to != from, [.suspended, .ended, .failed].contains(to) else { return }
-        // What a superseded supervisor has started in the meantime is nobody's epoch, and is being ended.
-        if let living = world.sidecar(of: session.metadata.name), !world.wasContested || living.epoch == session.status.epoch {
+        // What a superseded supervisor has started in the meantime is nobody's, and is being ended.
+        if !world.wasContested, let living = world.sidecar(of: session.metadata.name) {
             world.violate("phases", "\(to) while epoch \(living.epoch) is alive")
         }
         let lifetime = (session.spec.lifetime ?? Lifetime()).resolved

@@ -56,7 +56,7 @@ final class Run {
             disk.syncsToFail = 0
         }
         for sidecar in world.sidecars {
-            sidecar.hangsUntil = 0
+            sidecar.stopHanging()
             sidecar.liesUntil = 0
             if sidecar.disk.isFull { sidecar.fill(false) }
         }
@@ -133,7 +133,7 @@ final class Run {
             disk.slowness = sync.milliseconds
             world.after(span.milliseconds) { disk.slowness = 4 }
         case .hang(let session, let span):
-            world.sidecar(of: name(session))?.hangsUntil = world.clock + span.milliseconds
+            world.sidecar(of: name(session))?.hang(for: span)
         case .lie(let session, let span): world.sidecar(of: name(session))?.liesUntil = world.clock + span.milliseconds
         case .killHost(let session): world.sidecar(of: name(session))?.loseHost()
         case .loseJournal(let session):

@@ -12,7 +12,7 @@ final class SimulatedSidecar {
     private(set) var isAlive = true
     /// Its API does not answer before it has opened the journal.
     private(set) var isOpen = false
-    var hangsUntil: Int64 = 0
+    private var hangsUntil: Int64 = 0
     var liesUntil: Int64 = 0
     private var hostConnected = false
     private var version: Int64 = 0
@@ -53,6 +53,11 @@ final class SimulatedSidecar {
     /// Readiness as the probe has it.
     var isReady: Bool { (isOpen && hostConnected && queue.draining == nil && !disk.isFull) != (world.clock < liesUntil) }
     var answers: Bool { isAlive && isOpen && world.clock >= hangsUntil }
+    /// For so long that every supervisor may have heard of it.
+    var hasAnswered: Bool { answers && world.clock >= hangsUntil + 30_000 }
+
+    func hang(for span: TimeSpan) { hangsUntil = max(hangsUntil, world.clock + span.milliseconds) }
+    func stopHanging() { hangsUntil = min(hangsUntil, world.clock) }
 
     private func open() {
         guard isAlive else { return }
@@ -342,6 +347,7 @@ final class SimulatedSidecar {
                 whenDurable { [self] kept in
                     guard kept, let turn else {
                         if isNew { handle(.withdraw(id)) }
+                        world.ledger.refusedByFullDisk(self)
                         return done(.refused(Problem(.storageFull, "full", retryAfter: 10)))
                     }
                     world.ledger.acknowledged(turn, key: key, by: self)

@@ -91,6 +91,17 @@ private struct World {
         #expect(world.send(.tasks(open: 1)) == [.start(epoch: 2)])
     }
 
+    /// Its Tasks wait for the user then, and say so, instead of waiting for a session that has failed.
+    @Test func oneThatHasFailedCanBeSuspended() {
+        var world = World()
+        world.send(.tasks(open: 1))
+        world.send(.impossible(epoch: 1, why: "no such image"))
+        world.send(.wishes(.init(suspend: true)))
+        #expect(world.machine.phase == .suspended)
+        #expect(world.send(.tasks(open: 1)).isEmpty)
+        #expect(world.send(.wishes(.init(suspend: false))) == [.start(epoch: 2)])
+    }
+
     @Test func anIdleSessionIsAskedAndSuspendedOnlyWhenItAgrees() {
         var world = World()
         world.becomeReady()

@@ -35,6 +35,8 @@ public struct SessionReconciler: Sendable {
     private var limitsTold: TurnLimits?
     /// What could not be done is tried again then: no Task is handed over before.
     private var againAt: Timestamp?
+    /// The sidecar's disk is full, so that nothing shortens this wait: a Task that it refuses changes its activity by that.
+    private var isFull = false
     private var mustReload = false
     /// What became of the turns could not be read, or not be stored.
     private var mustFollow = false
@@ -127,6 +129,16 @@ extension SessionReconciler {
         case unknown(epoch: UInt32, why: String)
         case gone(epoch: UInt32, why: String)
         case timer
+
+        /// Adds an event to those that wait, whose number stays small however long the store is away: another “look again” says
+        /// nothing new, and what a sidecar does now says all of what it did a moment ago.
+        public static func add(_ event: Event, to waiting: inout [Event]) {
+            if event == .changed || event == .timer, waiting.contains(event) { return }
+            if case .activity(let activity) = event, case .activity(let last)? = waiting.last, activity.epoch == last.epoch {
+                waiting.removeLast()
+            }
+            waiting.append(event)
+        }
     }
 
     public enum Step: Sendable, Hashable {
@@ -322,7 +334,10 @@ extension SessionReconciler {
             heldStop = nil
             push(.advance(.gone(epoch: epoch, why: why, crashed: machine.phase != .draining)))
         case .timer:
-            if let againAt, againAt <= now { self.againAt = nil }
+            if let againAt, againAt <= now {
+                self.againAt = nil
+                isFull = false
+            }
             push(.advance(.tick), .tellLimits, .feed)
             guard againAt == nil else { return }
             if let heldStop { push(.effect(heldStop.effect)) }
@@ -533,7 +548,7 @@ extension SessionReconciler {
             } else {
                 limitsTold = machine.lifetime.limits
                 // They may let in what they have kept out.
-                if !mustReload, !mustFollow, heldStop == nil { againAt = nil }
+                if !mustReload, !mustFollow, heldStop == nil, !isFull { againAt = nil }
             }
         case .findAbandoned(let journal):
             guard case .tasks(let tasks) = answer else { return }
@@ -565,6 +580,7 @@ extension SessionReconciler {
             sidecar = epoch
             cancelled = []
             limitsTold = nil
+            isFull = false
             session.status.pid = pid
             push(.advance(.started(epoch: epoch)))
         case (.start(let epoch), .failed(let why)):
@@ -746,9 +762,10 @@ extension SessionReconciler {
             case 429, 503, 507:
                 tryAgain(at: now + .seconds(Int64(max(1, problem.retryAfter ?? 5))))
                 stopFeeding()
+                isFull = problem.status == 507
                 // A full disk may have taken it and not be able to say so: then the journal's name stays.
                 let why = "waits: \(problem.detail)"
-                push(.change(task: uid, problem.status == 507 ? .waits(why) : .deferred(why)))
+                push(.change(task: uid, isFull ? .waits(why) : .deferred(why)))
             default:
                 let reason: EndReason = problem.kind == .limitReached ? .limitReached : .rejected
                 push(.change(task: uid, .end(.failed, reason, problem.detail)))
@@ -786,7 +803,7 @@ extension SessionReconciler {
     private mutating func follow(in journal: String) {
         mustFollow = false
         // Room may have come free.
-        if !mustReload, heldStop == nil, knowsLimits { againAt = nil }
+        if !mustReload, heldStop == nil, knowsLimits, !isFull { againAt = nil }
         var work: [Work] = []
         for task in tasks {
             if let sentTo = task.status.sentTo, sentTo != journal {

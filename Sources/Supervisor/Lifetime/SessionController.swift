@@ -49,9 +49,8 @@ actor SessionController {
 
     nonisolated func send(_ event: SessionReconciler.Event) {
         mailbox.withLockedValue { mailbox in
-            // Another “look again” would say nothing new.
-            guard !mailbox.isClosed, event != .changed || !mailbox.events.contains(.changed) else { return }
-            mailbox.events.append(event)
+            guard !mailbox.isClosed else { return }
+            SessionReconciler.Event.add(event, to: &mailbox.events)
             if mailbox.work == nil { mailbox.work = Task { await self.work() } }
         }
     }
