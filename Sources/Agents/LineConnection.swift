@@ -92,8 +92,8 @@ actor LineConnection {
                 queuedBytes.withLockedValue { $0 -= line.count }
             } catch {
                 if runsToItsEnd { return }
-                // Mostly because the process has just ended: its exit status says more, so that gets a moment to arrive.
-                try? await Task.sleep(for: .seconds(2))
+                // Mostly because the process has just ended: its exit status says more, so that gets time to arrive.
+                try? await Task.sleep(for: .seconds(10))
                 return await close(.broken("it cannot be written to: \(error.message)"))
             }
         }

@@ -234,7 +234,7 @@ import Testing
     @Test func aTurnThatEndsAfterItsInputWasClosedHasSucceeded() async throws {
         let driver = driver(patience: .init(interrupt: .milliseconds(100), input: .seconds(30)))
         let recorder = Recorder()
-        async let run = bench.run(driver, "Deaf. {{deaf}} {{say: Now.}} {{stream: 1}}", recorder)
+        async let run = bench.run(driver, "Deaf. {{deaf}} {{say: Now.}} {{stream: 6}}", recorder)
         try await recorder.seen { $0.type == "message" }
         let conversation = await driver.status.conversation
         await driver.interrupt()
