@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Breaks the machines' rules one after the other (scripts/mutations.txt) and runs the simulation on each: it must fail.
-# SEEDS=1..4000 are the runs that each gets; ONLY=text takes the mutations whose names contain it, FIRST=n and LAST=n those from one
-# to the other.
+# SEEDS=1..20000 are the runs that each gets at most; ONLY=text takes the mutations whose names contain it, FIRST=n and LAST=n those
+# from one to the other.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -31,7 +31,7 @@ let package = Package(
     ])
 EOF
 build() { (cd "$tree" && "${SWIFT:-swift}" build --product holdfast-simulate >"$tree/build.log" 2>&1); }
-simulate() { timeout 300 "$tree/.build/debug/holdfast-simulate" "${SEEDS:-1..4000}" >"$tree/run.log" 2>&1; }
+simulate() { timeout 300 "$tree/.build/debug/holdfast-simulate" "${SEEDS:-1..20000}" >"$tree/run.log" 2>&1; }
 
 build || { cat "$tree/build.log"; exit 1; }
 simulate || { cat "$tree/run.log"; echo "the simulation fails with no rule broken" >&2; exit 1; }

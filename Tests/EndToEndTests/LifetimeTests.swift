@@ -52,6 +52,41 @@ extension EndToEndTests {
             }
         }
 
+        @Test(.timeLimit(.minutes(3))) func usersKeepResumeSuspendAndEndASession() async throws {
+            try await SupervisorHome.run { home in
+                try await home.start()
+                var lifetime = Lifetime()
+                lifetime.idleTimeout = .milliseconds(300)
+                let scope = ScopeSpec(kind: .issue, repository: "acme/widgets", number: 7)
+                func holdfast(_ arguments: String...) async throws {
+                    let (code, output) = try await home.holdfast(arguments)
+                    #expect(code == 0, "\(arguments): \(output)")
+                }
+                // It is kept while it works, so that there is no moment at which it could fall asleep.
+                let working = try await home.create(
+                    TaskSpec(prompt: "run: sleep 3", scope: scope, workspace: workspace, lifetime: lifetime), key: "first")
+                let name = try #require(working.status.session).name
+                _ = try await home.task(working.metadata.name) { $0.status.phase == .running }
+                try await holdfast("keep", "issue:acme/widgets#7", "--for", "8s")
+                #expect(try await home.end(of: working.metadata.name).status.phase == .succeeded)
+                _ = try await home.session(name) { $0.status.phase == .suspended }
+                let events = try await home.transcript(name)
+                let until = events.compactMap { if case .keepAlive(let kept) = $0.body { kept.until } else { nil } }.max()
+                let drained = try #require(events.first { if case .sessionDraining = $0.body { true } else { false } })
+                #expect(try drained.time >= #require(until), "it slept although it was kept")
+                // Woken with nothing to do it sleeps again; and a Task wakes what a user has suspended.
+                try await holdfast("resume", "issue:acme/widgets#7")
+                _ = try await home.session(name) { $0.status.phase == .suspended && $0.status.epoch == 2 }
+                try await holdfast("suspend", "issue:acme/widgets#7")
+                let second = try await home.create(
+                    TaskSpec(prompt: "What do you remember?", scope: scope, workspace: workspace), key: "second")
+                #expect(try await home.end(of: second.metadata.name).status.phase == .succeeded)
+                try await holdfast("end", "issue:acme/widgets#7")
+                let ended = try await home.session(name) { $0.status.phase == .ended }
+                #expect(ended.status.epoch == 3 && ended.status.message == "ended by a user", "\(ended.status)")
+            }
+        }
+
         @Test(.timeLimit(.minutes(3))) func ttlEndsARunningTurnOnlyAfterTheDrainTimeoutAndSaysSo() async throws {
             try await SupervisorHome.run { home in
                 try await home.start()

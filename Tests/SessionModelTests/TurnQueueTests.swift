@@ -67,6 +67,25 @@ import Testing
         }
     }
 
+    @Test func theTurnThatCrossesMaxTokensEndsNormallyAndNoOtherBeginsUntilTheyAreRaised() throws {
+        var limits = TurnLimits()
+        limits.maxTokens = 100
+        var bench = Bench(limits: limits)
+        for _ in 0..<2 { bench.enqueue() }
+        let results = TurnResults(usage: Usage(inputTokens: 90, outputTokens: 20))
+        bench.send(
+            .finished(TurnID(1), TurnEnded(state: .succeeded, reason: .completed, results: results), clean: true))
+        #expect(bench.state(1) == .succeeded)
+        #expect(bench.state(2) == .failed && bench.reason(2) == .limitReached)
+        guard case .refused(let problem)? = bench.enqueue() else { throw SidecarFailure("a third turn was accepted") }
+        #expect(problem.kind == .limitReached)
+        #expect(problem.detail.contains("has used 110 tokens, and its maxTokens is 100; raise it to go on: holdfast set SESSION"))
+        limits.maxTokens = 111
+        bench.send(.limits(limits))
+        bench.enqueue()
+        #expect(bench.state(3) == .running)
+    }
+
     private let question = InputRequest(
         id: "q", question: "May I?", options: [.init(id: "yes", name: "Yes")],
         deadline: Timestamp(milliseconds: 1_800_000_600_000))

@@ -91,7 +91,7 @@ private struct World {
         #expect(world.send(.tasks(open: 1)) == [.start(epoch: 2)])
     }
 
-    /// Its Tasks wait for the user then, and say so, instead of waiting for a session that has failed.
+    /// What waits for it then sleeps until a user or a new Task wakes it, and says so.
     @Test func oneThatHasFailedCanBeSuspended() {
         var world = World()
         world.send(.tasks(open: 1))

@@ -130,8 +130,8 @@ enum Scenario: String, CaseIterable, Sendable {
         expectMemory(bench, outcome, prompts: 1)
         let result = try #require(await bench.recorder.results.first)
         #expect(result.output?.contains("slept") == true)
-        // The beginning may have been read late.
-        #expect(try #require(result.milliseconds) >= 2000)
+        // The beginning may have been read late, on a machine that all the other tests use, too.
+        #expect(try #require(result.milliseconds) >= 1000)
     }
 
     private func edits(_ bench: ConformanceBench) async throws {
