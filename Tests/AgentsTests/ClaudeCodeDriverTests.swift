@@ -14,8 +14,9 @@ import Testing
 
     private var state: String { bench.root + "/demo/claude" }
 
+    /// - Parameter patience: longer than a user's, because all the other tests use the machine, too.
     private func driver(
-        env: [String: String] = [:], patience: ClaudeCodeDriver.Patience = .init(),
+        env: [String: String] = [:], patience: ClaudeCodeDriver.Patience = .init(interrupt: .seconds(30), input: .seconds(30)),
         _ change: (inout AgentDescription) -> Void = { _ in }
     ) -> ClaudeCodeDriver {
         var description = AgentDescription(
@@ -298,11 +299,9 @@ import Testing
         let first = await bench.run(driver, "Start. {{background: until [ -e go ]; do sleep 0.05; done}}")
         #expect(first.outcome.end.state == .succeeded)
         try Data().write(to: URL(filePath: bench.directory + "/go"))
-        // Its own turn has begun, or is over.
         let id = try #require(await driver.status.conversation)
-        while try !String(contentsOfFile: try transcript(id), encoding: .utf8).contains("background task over") {
-            await Task.yield()
-        }
+        // Its own turn has begun, or is over, and the driver knows it.
+        while await driver.agent?.busy != true, await driver.agent?.unclaimed.isEmpty != false { await Task.yield() }
         let second = await bench.run(driver, "Then.", turn: 2, conversation: id)
         #expect(second.outcome.end.state == .succeeded)
         #expect(await second.recorder.messages.contains("It is over."))
