@@ -74,8 +74,7 @@ extension SessionReconciler {
     /// Nil while anything is under way that the store does not know of.
     public var parked: Parked? {
         guard agenda.isEmpty, pending == nil, !isDeposed, tasks.isEmpty, againAt == nil, !mustReload, !mustFollow,
-            heldStop == nil,
-            !shuttingDown, trouble == nil, knowsLimits, let sidecar, session.status == storedStatus,
+            heldStop == nil, !shuttingDown, trouble == nil, knowsLimits, let sidecar, session.status == storedStatus,
             let quiet = machine.quiet
         else { return nil }
         return Parked(
