@@ -15,12 +15,15 @@ public import SessionModel
 public struct GitGateway: Sendable {
     /// Finds a session's grant by the session's name; nil when it has none, or none any more.
     public typealias Grants = @Sendable (_ name: String) async throws -> GitGrant?
+    /// Reads the forge's token that a grant names.
+    public typealias Tokens = @Sendable (GitGrant) async throws -> String
     /// Told of the commits that a push is about to bring to the forge, before it does.
     public typealias Announcer = @Sendable (_ session: String, _ commits: [String]) async throws -> Void
     /// Told of every fetch and push when it is over.
     public typealias Reporter = @Sendable (_ session: String, _ transfer: GitTransfer) async -> Void
 
     let grants: Grants
+    let token: Tokens
     let announce: Announcer
     let report: Reporter
     let logger: Logger
@@ -28,11 +31,14 @@ public struct GitGateway: Sendable {
     public let metrics = GatewayMetrics()
 
     public init(
-        logger: Logger, grants: @escaping Grants, announce: @escaping Announcer = { _, _ in },
+        logger: Logger, grants: @escaping Grants,
+        token: @escaping Tokens = { grant in try await offLoop { try grant.tokenOfFile() } },
+        announce: @escaping Announcer = { _, _ in },
         report: @escaping Reporter = { _, _ in }
     ) {
         self.announce = announce
         self.grants = grants
+        self.token = token
         self.report = report
         self.logger = logger
         forge = Forge()
@@ -94,8 +100,7 @@ public struct GitGateway: Sendable {
             )
         }
         do {
-            return Access(
-                name: credential.user, grant: grant, token: try await offLoop { () throws(TokenError) in try grant.token() })
+            return Access(name: credential.user, grant: grant, token: try await token(grant))
         } catch {
             logger.error("no token for a repository", metadata: ["repository": "\(grant.repository)", "error": "\(error)"])
             throw Refusal(503, "Holdfast has no token for \(grant.repository) at the moment; the gateway's log says why.")

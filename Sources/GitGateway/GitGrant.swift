@@ -1,10 +1,11 @@
 import Crypto
-import FoundationEssentials
+public import FoundationEssentials
 public import SessionModel
 
 /// What one session may do through the gateway: its repository, its refs, and with which token.
 ///
-/// It is a file: who runs the gateway writes it, the gateway reads it at every request.
+/// On one machine it is a file: who runs the gateway writes it, the gateway reads it at every request. In a cluster it follows from
+/// the Session and its pod.
 public struct GitGrant: Sendable, Hashable, Codable {
     /// For logs and reports.
     public var session: SessionKey
@@ -12,8 +13,9 @@ public struct GitGrant: Sendable, Hashable, Codable {
     public var repository: String
     /// The SHA-256 of the session's credential, in hexadecimal digits: whoever reads this file cannot use it.
     public var credential: String
-    /// The file that holds the forge's token. It is read at every request, so that a new token is used at once.
-    public var tokenFile: String
+    /// The file that holds the forge's token, or the Secret. It is read at every request, so that a new token is used at once.
+    public var tokenFile: String?
+    public var tokenSecret: SecretReference?
     public var push: PushRules
 
     public init(session: SessionKey, repository: String, credential: String, tokenFile: String, push: PushRules) {
@@ -24,25 +26,43 @@ public struct GitGrant: Sendable, Hashable, Codable {
         self.push = push
     }
 
+    /// - Parameter credentialDigest: see ``digest(_:)``.
+    public init(
+        session: SessionKey, repository: String, credentialDigest: String, tokenSecret: SecretReference, push: PushRules
+    ) {
+        self.session = session
+        self.repository = repository
+        credential = credentialDigest
+        self.tokenSecret = tokenSecret
+        self.push = push
+    }
+
     /// The path under which the gateway serves the repository.
-    public var path: String { "/\(ScopeSpec.normalized(repository)).git" }
+    public var path: String { Self.path(of: repository) }
+
+    private static func path(of repository: String) -> String { "/\(ScopeSpec.normalized(repository)).git" }
 
     /// Comparing digests takes no secret's time.
     func accepts(_ credential: String) -> Bool { Self.digest(credential) == self.credential }
 
-    /// - Throws: ``TokenError``.
-    func token() throws(TokenError) -> String {
+    /// The token of ``tokenFile``. It blocks.
+    public func tokenOfFile() throws(TokenError) -> String {
+        guard let tokenFile else { throw TokenError("the grant of \(session) names no token file") }
         guard let data = try? Data(contentsOf: URL(filePath: tokenFile)) else {
-            throw TokenError(description: "the token file \(tokenFile) cannot be read")
+            throw TokenError("the token file \(tokenFile) cannot be read")
         }
+        return try Self.token(in: data, from: "the token file \(tokenFile)")
+    }
+
+    /// The token that a file or a Secret holds, without white space around it.
+    public static func token(in data: Data, from source: String) throws(TokenError) -> String {
         let token = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isWhitespace)
-        guard token.count == 1 else {
-            throw TokenError(description: "the token file \(tokenFile) holds no token, or more than one")
-        }
+        guard token.count == 1 else { throw TokenError("\(source) holds no token, or more than one") }
         return String(token[0])
     }
 
-    private static func digest(_ text: String) -> String {
+    /// What ``credential`` is of a session's credential.
+    public static func digest(_ text: String) -> String {
         SHA256.hash(data: Data(text.utf8)).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
     }
 
@@ -51,22 +71,30 @@ public struct GitGrant: Sendable, Hashable, Codable {
     /// - Parameters:
     ///   - gateway: its URL, without a slash at the end.
     ///   - name: the session's name, which says whose credential it is.
-    public func configuration(gateway: String, name: String, credential: String) -> String {
+    ///   - authority: the file with the certificate by which the gateway is known; nil for a gateway of plain HTTP.
+    public static func configuration(
+        repository: String, gateway: String, name: String, credential: String, authority: String? = nil
+    ) -> String {
         """
         # Written by Holdfast at every start of the session: git talks to the git gateway, which alone has the forge's token.
-        [url "\(gateway)\(path)"]
+        [url "\(gateway)\(path(of: repository))"]
         \tinsteadOf = \(repository)
         [http "\(gateway)/"]
         \textraHeader =
         \textraHeader = Authorization: \(BasicCredential.header(user: name, password: credential))
         \tproxy =
 
-        """
+        """ + (authority.map { "\tsslCAInfo = \($0)\n" } ?? "")
     }
 }
 
 /// The forge's token is not there.
-struct TokenError: Error, CustomStringConvertible { var description: String }
+public struct TokenError: Error, CustomStringConvertible {
+    public let description: String
+
+    /// - Parameter description: for the operator, who finds it in the gateway's log.
+    public init(_ description: String) { self.description = description }
+}
 
 /// Where grants are: one file for each session, `NAME.json`.
 public struct GrantDirectory: Sendable {

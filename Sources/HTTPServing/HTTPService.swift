@@ -185,7 +185,8 @@ public struct BearerToken: Sendable {
     }
 
     /// Compares in a time that does not depend on where the two differ.
-    func matches(_ authorization: String?) -> Bool {
+    /// - Parameter authorization: the header.
+    public func matches(_ authorization: String?) -> Bool {
         guard let authorization, authorization.hasPrefix("Bearer ") else { return false }
         let given = Array(authorization.utf8.dropFirst(7))
         var difference = UInt8(given.count == bytes.count ? 0 : 1)

@@ -107,8 +107,16 @@ public struct WorkspaceSpec: Sendable, Hashable, Codable {
 public struct WorkspaceCredentials: Sendable, Hashable, Codable {
     /// In local mode: the absolute path of a file that holds it. It is read at every request, so that a new token is used at once.
     public var tokenFile: String?
+    /// In a cluster: a Secret of the session's namespace whose key ``tokenKey`` holds it. It is read at every request, too.
+    public var secretRef: SecretReference?
 
-    public init(tokenFile: String? = nil) { self.tokenFile = tokenFile }
+    public init(tokenFile: String? = nil, secretRef: SecretReference? = nil) {
+        self.tokenFile = tokenFile
+        self.secretRef = secretRef
+    }
+
+    /// Kelos' name for it.
+    public static let tokenKey = "GITHUB_TOKEN"
 }
 
 /// Which refs a session may push.

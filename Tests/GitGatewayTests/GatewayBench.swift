@@ -62,7 +62,9 @@ final class GatewayBench: Sendable {
             push: push)
         try JSON.encode(grant).write(to: URL(filePath: "\(grants)/\(Self.name).json"))
         try git.write(
-            "git.config", grant.configuration(gateway: url, name: Self.name, credential: Self.credential), in: git.root)
+            "git.config",
+            GitGrant.configuration(
+                repository: grant.repository, gateway: url, name: Self.name, credential: Self.credential), in: git.root)
     }
 
     deinit {

@@ -39,9 +39,11 @@ import Yams
             }
         }
         // Selectors select.
-        let deployment = try #require(objects.first { $0["kind"] == "Deployment" })
-        let labels = deployment["spec"]?["template"]?["metadata"]?["labels"]?.object ?? [:]
+        let deployments = objects.filter { $0["kind"] == "Deployment" }
+        #expect(deployments.count == 2)
         for object in objects where ["Service", "PodDisruptionBudget"].contains(object["kind"]) {
+            let deployment = try #require(deployments.first { $0["metadata"]?["name"] == object["metadata"]?["name"] })
+            let labels = deployment["spec"]?["template"]?["metadata"]?["labels"]?.object ?? [:]
             let selector = object["spec"]?["selector"]?["matchLabels"]?.object ?? object["spec"]?["selector"]?.object ?? [:]
             #expect(!selector.isEmpty && selector.allSatisfy { labels[$0.key] == $0.value })
         }
@@ -74,8 +76,11 @@ import Yams
                 rule["resources"]?.array?.compactMap(\.string) ?? [], rule["verbs"]?.array?.compactMap(\.string) ?? []
             )
             #expect(!resources.isEmpty && !verbs.isEmpty && !resources.contains("*") && !verbs.contains("*"))
-            // It reads no Secret but its own.
-            if resources.contains("secrets"), rule["resourceNames"] == nil { #expect(verbs == ["create"]) }
+            // It reads no Secrets but its own and the gateway's.
+            if resources.contains("secrets") {
+                let names = rule["resourceNames"]?.array?.compactMap(\.string) ?? []
+                #expect(verbs == ["create"] || ["holdfast-authority", "holdfast-git-gateway"].contains(names.joined()))
+            }
             for resource in resources {
                 let about = rows.filter { $0.contains("`\(resource)`") }
                 for verb in verbs {
@@ -84,6 +89,19 @@ import Yams
                 }
             }
         }
+    }
+
+    /// What the gateway is started with is what it takes, and what the supervisor tells sessions is where it is.
+    @Test func theGatewayIsWhereSessionsLookForIt() throws {
+        func text(_ file: String) throws -> String { try String(contentsOf: Self.folder.appending(path: file), encoding: .utf8) }
+        let gateway = try Self.documents(text("base/git-gateway.yaml"))
+        let service = try #require(gateway.first { $0["kind"] == "Service" })
+        let port = try #require(service["spec"]?["ports"]?.array?.first?["port"]?.string)
+        let url = "https://\(service["metadata"]?["name"]?.string ?? "").$(POD_NAMESPACE).svc:\(port)"
+        #expect(try text("base/supervisor.yaml").contains("--git-gateway=\(url)\n"), "\(url)")
+        let rules = gateway.flatMap { $0["rules"]?.array ?? [] }
+        #expect(rules.allSatisfy { $0["verbs"] == ["get"] }, "it changes nothing")
+        #expect(Set(rules.flatMap { $0["resources"]?.array ?? [] }) == ["sessions", "pods", "secrets"])
     }
 
     // MARK: Helpers

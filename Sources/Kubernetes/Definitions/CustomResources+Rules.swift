@@ -114,7 +114,13 @@ extension CustomResources {
                 description: "A branch or commit; without one, what the scope says.", minLength: 1, most: 256),
             path + ".credentials": FieldRules(
                 description: "The forge's token for the repository. The git gateway alone knows it.",
-                validations: [("!has(self.tokenFile)", "tokenFile is for local mode")]),
+                validations: [
+                    ("!has(self.tokenFile)", "tokenFile is for local mode: name a Secret in secretRef"),
+                    ("has(self.secretRef)", "name the Secret with the forge's token in secretRef"),
+                ]),
+            path + ".credentials.secretRef.name": FieldRules(
+                description: "A Secret of this namespace whose key GITHUB_TOKEN holds the forge's token.", minLength: 1, most: 253
+            ),
             path + ".push": FieldRules(description: "What the session may push beside its own branch."),
             path + ".push.branches[]": FieldRules(minLength: 1, most: 256),
             path + ".push.protected[]": FieldRules(minLength: 1, most: 256),

@@ -20,6 +20,8 @@ enum PodLayout {
     /// The files of the epoch's Secret.
     static let epoch = "/etc/holdfast/epoch"
     static let credentials = "/etc/holdfast/credentials"
+    /// What git includes, to reach the git gateway.
+    static let git = "/etc/holdfast/git"
     static let tools = "/holdfast"
     /// In the sidecar's image.
     static let program = "/holdfast-sidecar"
@@ -30,10 +32,11 @@ enum PodVolume {
     static let session = "session"
     static let epoch = "epoch"
     static let credentials = "credentials"
+    static let git = "git"
     static let run = "run"
     static let host = "host"
     static let tools = "tools"
-    static let all = [session, epoch, credentials, run, host, tools]
+    static let all = [session, epoch, credentials, git, run, host, tools]
 }
 
 /// The labels and annotations of what is made for sessions.
@@ -51,6 +54,8 @@ public enum PodLabels {
     public static let archiveTTL = "holdfast.dev/archive-ttl"
     /// An annotation of a volume claim: when it was first seen without its session.
     public static let archivedAt = "holdfast.dev/archived-at"
+    /// An annotation of a pod: ``SessionPod/gitCredentialDigest``.
+    public static let gitCredential = "holdfast.dev/git-credential"
     /// The claims of sessions.
     public static let claims = "app.kubernetes.io/managed-by=holdfast,\(component)=session"
     /// An annotation: `false` keeps the cluster's autoscaler from taking a node away under a session that is at work.

@@ -9,23 +9,45 @@ public struct EpochCredentials: Sendable, Hashable {
     public var certificate: String
     /// Its private key, PEM.
     public var key: String
+    /// For a session whose git goes through the git gateway.
+    public var git: Gateway?
 
-    public init(token: String, certificate: String, key: String) {
+    public struct Gateway: Sendable, Hashable {
+        /// A part of git's configuration: where the gateway is, and what it is shown.
+        public var configuration: String
+        /// The certificate by which the gateway is known, PEM.
+        public var authority: String
+
+        public init(configuration: String, authority: String) {
+            self.configuration = configuration
+            self.authority = authority
+        }
+    }
+
+    public init(token: String, certificate: String, key: String, git: Gateway? = nil) {
         self.token = token
         self.certificate = certificate
         self.key = key
+        self.git = git
     }
 }
 
 extension SessionPod {
-    /// The epoch's Secret: only the sidecar's container mounts it. It goes with its pod.
+    /// What both containers see of the epoch's Secret, and as which files.
+    static let gatewayFiles = [(key: "git.config", path: "git.config"), (key: "git-ca.crt", path: "ca.crt")]
+
+    /// The epoch's Secret: only the sidecar's container mounts all of it. It goes with its pod.
     /// - Parameter pod: as the server has made it.
     public func secret(_ credentials: EpochCredentials, pod: ObjectMeta) throws -> GenericObject {
-        let files: [String: String] = [
+        var workspace = session.spec.workspaceDescription
+        if credentials.git != nil { workspace.gitConfig = PodLayout.git + "/git.config" }
+        var files: [String: String] = [
             "token": credentials.token, "tls.crt": credentials.certificate, "tls.key": credentials.key,
             "agent.json": try JSON.string(session.spec.worker.inPod(credentials: PodLayout.credentials)),
-            "workspace.json": try JSON.string(session.spec.workspaceDescription),
+            "workspace.json": try JSON.string(workspace),
         ]
+        files["git.config"] = credentials.git?.configuration
+        files["git-ca.crt"] = credentials.git?.authority
         return GenericObject(
             .secrets,
             metadata: ObjectMeta(

@@ -12,9 +12,16 @@ extension SessionPod {
             throw PodManifestError("worker.image is missing: name the agent's image, or start the supervisor with --agent-image")
         }
         if session.spec.workspace?.credentials != nil {
-            throw PodManifestError(
-                "workspace.credentials needs the git gateway, which clusters do not have yet: name a repository that can be read without a token, or use worker.credentials.expose"
-            )
+            guard usesGateway else {
+                throw PodManifestError(
+                    "workspace.credentials names a file, and the git gateway of a cluster has only Secrets: name one in secretRef"
+                )
+            }
+            guard settings.gitGateway != nil else {
+                throw PodManifestError(
+                    "workspace.credentials needs the git gateway, and this supervisor knows none: start it with --git-gateway URL"
+                )
+            }
         }
         if let files = session.spec.worker.credentials, files.env != nil || files.directory != nil || files.token != nil {
             throw PodManifestError(
@@ -144,6 +151,13 @@ extension SessionPod {
             volumes.append(
                 ["name": .string(PodVolume.credentials), "secret": ["secretName": .string(secret), "defaultMode": 0o440]])
         }
+        if usesGateway {
+            let items = SessionPod.gatewayFiles.map { ["key": .string($0.key), "path": .string($0.path)] as JSONValue }
+            volumes.append([
+                "name": .string(PodVolume.git),
+                "secret": ["secretName": .string(name), "defaultMode": 0o440, "items": .array(items)],
+            ])
+        }
         return volumes
     }
 
@@ -155,11 +169,14 @@ extension SessionPod {
         if session.spec.worker.credentials?.secretRef != nil {
             mounts.append(Self.mount(PodVolume.credentials, PodLayout.credentials, readOnly: true))
         }
-        return mounts
+        return mounts + gitMounts
     }
 
+    /// Git runs in the agent's container; the sidecar reads there what it has to redact.
+    private var gitMounts: [JSONValue] { usesGateway ? [Self.mount(PodVolume.git, PodLayout.git, readOnly: true)] : [] }
+
     private var agentMounts: [JSONValue] {
-        [
+        gitMounts + [
             Self.mount(PodVolume.tools, PodLayout.tools, readOnly: true), Self.mount(PodVolume.host, PodLayout.host),
             Self.mount(PodVolume.session, PodLayout.workspaceVolume, part: "workspace"),
             // What the agent itself remembers of the conversation; the sidecar does not look into it.

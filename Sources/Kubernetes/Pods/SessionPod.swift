@@ -15,11 +15,16 @@ public struct SessionPod: Sendable {
         public var agentImage: String?
         /// Secrets for pulling images, in the session's namespace.
         public var pullSecrets: [String]
+        /// The git gateway's URL, without a slash at the end; nil where there is none.
+        public var gitGateway: String?
 
-        public init(sidecarImage: String, agentImage: String? = nil, pullSecrets: [String] = []) {
+        public init(
+            sidecarImage: String, agentImage: String? = nil, pullSecrets: [String] = [], gitGateway: String? = nil
+        ) {
             self.sidecarImage = sidecarImage
             self.agentImage = agentImage
             self.pullSecrets = pullSecrets
+            self.gitGateway = gitGateway
         }
     }
 
@@ -27,6 +32,8 @@ public struct SessionPod: Sendable {
     public let epoch: UInt32
     public let namespace: String
     public let settings: Settings
+    /// The SHA-256 of what this epoch shows to the git gateway, in hexadecimal digits: the gateway reads it from the pod.
+    public var gitCredentialDigest: String?
     let lifetime: Lifetime.Resolved
 
     public init(_ session: SessionResource, epoch: UInt32, namespace: String, settings: Settings) {
@@ -43,6 +50,12 @@ public struct SessionPod: Sendable {
         self.init(session, epoch: session.status.epoch, namespace: namespace, settings: settings)
         self.name = name
     }
+
+    /// Whether its git goes through the git gateway, which adds the forge's token.
+    public var usesGateway: Bool { session.spec.workspace?.credentials?.secretRef != nil }
+
+    /// Where the containers find the certificate by which they know the git gateway.
+    public static let gatewayAuthorityFile = PodLayout.git + "/ca.crt"
 
     /// The port of the sidecar's API, over TLS.
     public static let port = Int(PodLayout.port)
@@ -111,10 +124,12 @@ public struct SessionPod: Sendable {
     }
 
     private var annotations: [String: JSONValue] {
-        [
+        var annotations: [String: JSONValue] = [
             PodLabels.key: .string(session.spec.key.description), PodLabels.safeToEvict: "false",
             "kubectl.kubernetes.io/default-container": "agent",
         ]
+        annotations[PodLabels.gitCredential] = gitCredentialDigest.map { .string($0) }
+        return annotations
     }
 
     var owner: OwnerReference {

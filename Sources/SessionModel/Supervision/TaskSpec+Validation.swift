@@ -39,8 +39,16 @@ extension WorkspaceSpec {
         guard let credentials else {
             return push == nil ? nil : "workspace.push needs workspace.credentials: a token to push with"
         }
-        guard let file = credentials.tokenFile, file.hasPrefix("/"), !file.contains("\0") else {
-            return "workspace.credentials.tokenFile must be the absolute path of a file that holds the forge's token"
+        switch (credentials.tokenFile, credentials.secretRef) {
+        case (let file?, nil):
+            guard file.hasPrefix("/"), !file.contains("\0") else {
+                return "workspace.credentials.tokenFile must be the absolute path of a file that holds the forge's token"
+            }
+        case (nil, let secret?):
+            if secret.name.isEmpty { return "workspace.credentials.secretRef.name is empty" }
+        case (nil, nil), (_?, _?):
+            return
+                "workspace.credentials needs either tokenFile (on one machine) or secretRef (in a cluster): where the forge's token is"
         }
         guard repository.hasPrefix("https://") || repository.hasPrefix("http://") else {
             return "workspace.credentials are for https:// and http:// repositories, and “\(repository)” is none"

@@ -17,6 +17,8 @@ struct SupervisorAPI: Sendable {
     /// Where a webhook is set up.
     var webhooks: WebhookHandler?
     var spawners: SpawnerHandlers?
+    /// Where git gateways are processes of their own.
+    var gateways: GatewayHandlers?
     let agents: AgentPresets
     let version: String
     /// Requests must be addressed to this machine by a loopback name. Without it a web page could reach the API of a reader's
@@ -27,6 +29,8 @@ struct SupervisorAPI: Sendable {
 
     /// Paths that need no token.
     static let open: Set<String> = ["/livez", "/readyz"]
+    /// Paths of those who prove themselves in another way.
+    static let otherwiseProven: Set<String> = [WebhookHandler.path, GatewayReport.pushes, GatewayReport.transfers]
 
     func routes() -> Routes {
         var routes = Routes()
@@ -63,6 +67,10 @@ struct SupervisorAPI: Sendable {
         }
         // It comes from elsewhere, under whatever name, and proves itself by its signature.
         if let webhooks { routes.on(.post, "/v1/webhooks/github", webhooks.receive) }
+        if let gateways {
+            routes.on(.post, "/v1/git-gateway/pushes", gateways.pushes)
+            routes.on(.post, "/v1/git-gateway/transfers", gateways.transfers)
+        }
         return routes
     }
 

@@ -31,6 +31,12 @@ extension SupervisorAPI {
                 "worker.\(field) is for a supervisor in Kubernetes: on one machine the agent is a process of this user. Leave it out."
             )
         }
+        if !runtime.runsPods, spec.workspace?.credentials?.secretRef != nil {
+            throw Problem(
+                .invalidRequest,
+                "workspace.credentials.secretRef is for a supervisor in Kubernetes: on one machine tokenFile names the file with the token."
+            )
+        }
         let request = TaskRouting.Request(
             spec: spec, fallback: agents.fallback, digest: Identity.digest(text), name: Identity.taskName(), uid: Identity.uid(),
             sessionUID: Identity.uid())

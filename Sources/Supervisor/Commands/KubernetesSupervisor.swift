@@ -62,16 +62,23 @@ struct KubernetesSupervisor: Sendable {
         let runtime = KubernetesRuntime(
             client, namespace: namespace, settings: configuration.pod, authority: { known.withLockedValue(\.self) }, watch: pods,
             logger: logger)
+        let gateways = configuration.pod.gitGateway.map { _ in
+            GatewayHandlers(
+                token: { known.withLockedValue(\.self).map { BearerToken($0.gatewayToken) } }, keep: { _ in },
+                sidecar: { name in cache.read { $0.session(name)?.document }.flatMap { runtime.client(of: $0) } })
+        }
         let api = { [agents, version = SupervisorVersion.current] (host: String) in
             SupervisorAPI(
                 store: store,
                 sidecar: { name in cache.read { $0.session(name)?.document }.flatMap { runtime.client(of: $0) } },
-                metrics: metrics, runtime: runtime, gateway: nil, agents: agents, version: version,
+                metrics: metrics, runtime: runtime, gateway: nil, gateways: gateways, agents: agents, version: version,
                 loopbackOnly: ["127.0.0.1", "::1", "localhost"].contains(host))
         }
         let services = configuration.addresses.map { host, port in
             HTTPService(
-                .tcp(host: host, port: port), access: .token(token, except: SupervisorAPI.open), routes: api(host).routes(),
+                .tcp(host: host, port: port),
+                access: .token(token, except: SupervisorAPI.open.union(SupervisorAPI.otherwiseProven)),
+                routes: api(host).routes(),
                 logger: logger)
         }
 
@@ -82,7 +89,8 @@ struct KubernetesSupervisor: Sendable {
             identity: configuration.identity, timing: configuration.timing
         ) { [logger] news in logger.notice("\(news)") }
         let preparation = Preparation(
-            client: client, server: cluster.server, own: own, sessions: namespace, logger: logger)
+            client: client, server: cluster.server, own: own, sessions: namespace,
+            gatewayHost: configuration.pod.gitGateway.flatMap { URL(string: $0)?.host() }, logger: logger)
         let leading = Task {
             guard let authority = await preparation.run() else { return }
             known.withLockedValue { $0 = authority }

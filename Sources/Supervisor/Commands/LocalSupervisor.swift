@@ -89,7 +89,7 @@ struct LocalSupervisor: Sendable {
             agents: agents, version: SupervisorVersion.current, loopbackOnly: isLoopback)
         let service = HTTPService(
             .tcp(host: configuration.host, port: configuration.port),
-            access: .token(token, except: SupervisorAPI.open.union(webhooks.map { _ in [WebhookHandler.path] } ?? [])),
+            access: .token(token, except: SupervisorAPI.open.union(SupervisorAPI.otherwiseProven)),
             routes: api.routes(), logger: logger)
         try await manager.start()
         let deliveries = Task { await worker?.run() }

@@ -94,7 +94,8 @@ struct ServeCommand: AsyncParsableCommand {
             KubernetesSupervisor.Configuration(
                 addresses: addresses, tokenFile: Self.absolute(tokenFile), namespace: cluster.namespace,
                 pod: SessionPod.Settings(
-                    sidecarImage: image, agentImage: cluster.agentImage, pullSecrets: cluster.imagePullSecret),
+                    sidecarImage: image, agentImage: cluster.agentImage, pullSecrets: cluster.imagePullSecret,
+                    gitGateway: try cluster.gateway()),
                 agentsDirectory: agentsDir.map(Self.absolute), defaultAgent: defaultAgent, lease: cluster.lease,
                 identity: "\(pod)_\(Identity.uid().prefix(12))",
                 timing: LeaderElector.Timing(
@@ -158,6 +159,8 @@ struct ClusterOptions: ParsableArguments {
     @Option(help: "The image of agents whose worker names none.") var agentImage: String?
     @Option(help: "A Secret for pulling images, in the sessions' namespace; may be given several times.")
     var imagePullSecret: [String] = []
+    @Option(help: "The URL by which session pods reach the git gateway; without it no session has a repository with a token.")
+    var gitGateway: String?
     @Option(help: "A file with the bearer token that callers of the API must present.") var tokenFile: String?
     @Option(help: "The Lease by which one of several replicas leads.") var lease = "holdfast-supervisor"
     @Option(help: "How long a leader that has died holds up the others; whole seconds, three at least.")
@@ -170,10 +173,21 @@ struct ClusterOptions: ParsableArguments {
         let given = [
             ("--kubeconfig", kubeconfig != nil), ("--context", context != nil), ("--namespace", namespace != nil),
             ("--sidecar-image", sidecarImage != nil), ("--agent-image", agentImage != nil),
-            ("--image-pull-secret", !imagePullSecret.isEmpty), ("--token-file", tokenFile != nil),
+            ("--image-pull-secret", !imagePullSecret.isEmpty), ("--git-gateway", gitGateway != nil),
+            ("--token-file", tokenFile != nil),
             ("--lease", lease != "holdfast-supervisor"), ("--lease-duration", leaseDuration != .seconds(15)),
             ("--without-nodes", withoutNodes),
         ]
         return given.first(where: \.1)?.0
+    }
+
+    /// The git gateway's URL, without a slash at the end.
+    func gateway() throws -> String? {
+        guard var url = gitGateway else { return nil }
+        while url.last == "/" { url.removeLast() }
+        guard let host = URL(string: url)?.host(), !host.isEmpty, url.hasPrefix("https://") || url.hasPrefix("http://"),
+            !url.contains(where: { $0.isWhitespace || "\"\\#;?@".contains($0) })
+        else { throw ValidationError("--git-gateway \(url) is not the URL of a server") }
+        return url
     }
 }

@@ -1,6 +1,7 @@
 import Crypto
 import Curl
 import Foundation
+import GitGateway
 import Kubernetes
 import SessionModel
 import SwiftASN1
@@ -77,31 +78,53 @@ struct Authority: Sendable {
             members: ["type": "kubernetes.io/tls", "data": .object(files.mapValues { .string($0.base64EncodedString()) })])
     }
 
-    // MARK: An epoch
-
-    /// The bearer token of an epoch's sidecar: nobody can tell it who has not the authority's Secret or the epoch's.
-    func token(for pod: SessionPod) -> String {
-        let text = "\(pod.session.metadata.uid)/\(pod.serverName)"
-        return HMAC<SHA256>.authenticationCode(for: Data(text.utf8), using: tokenKey)
+    /// 256 bits that nobody can tell who has not the authority's Secret, or the one that they were given to.
+    private func token(_ purpose: String) -> String {
+        HMAC<SHA256>.authenticationCode(for: Data(purpose.utf8), using: tokenKey)
             .map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
     }
 
-    /// The token, and a new certificate.
-    func credentials(for pod: SessionPod, at now: Date = .now) throws -> EpochCredentials {
+    /// A new key, and a certificate for it.
+    private func identity(_ commonName: String, _ names: [GeneralName], at now: Date) throws -> (certificate: String, key: String)
+    {
         let own = P256.Signing.PrivateKey()
         let certificate = try Certificate(
             version: .v3, serialNumber: .init(), publicKey: .init(own.publicKey), notValidBefore: now - Self.skew,
             notValidAfter: notAfter, issuer: name,
-            // A common name has at most 64 characters, which the pod's may not fit in.
-            subject: try DistinguishedName { CommonName("holdfast-sidecar") }, signatureAlgorithm: .ecdsaWithSHA256,
+            subject: try DistinguishedName { CommonName(commonName) }, signatureAlgorithm: .ecdsaWithSHA256,
             extensions: try Certificate.Extensions {
                 Critical(BasicConstraints.notCertificateAuthority)
                 Critical(KeyUsage(digitalSignature: true))
                 try ExtendedKeyUsage([.serverAuth])
-                SubjectAlternativeNames([.dnsName(pod.serverName)])
+                SubjectAlternativeNames(names)
             }, issuerPrivateKey: .init(key))
+        return (try certificate.serializeAsPEM().pemString, own.pemRepresentation)
+    }
+
+    // MARK: An epoch
+
+    /// The bearer token of an epoch's sidecar.
+    func token(for pod: SessionPod) -> String { token("\(pod.session.metadata.uid)/\(pod.serverName)") }
+
+    /// What an epoch shows to the git gateway.
+    func gitCredential(for pod: SessionPod) -> String { token("git/\(pod.session.metadata.uid)/\(pod.serverName)") }
+
+    /// The tokens, and a new certificate.
+    func credentials(for pod: SessionPod, at now: Date = .now) throws -> EpochCredentials {
+        // A common name has at most 64 characters, which the pod's may not fit in.
+        let own = try identity("holdfast-sidecar", [.dnsName(pod.serverName)], at: now)
         return EpochCredentials(
-            token: token(for: pod), certificate: try certificate.serializeAsPEM().pemString, key: own.pemRepresentation)
+            token: token(for: pod), certificate: own.certificate, key: own.key, git: gateway(for: pod))
+    }
+
+    private func gateway(for pod: SessionPod) -> EpochCredentials.Gateway? {
+        guard pod.usesGateway, let url = pod.settings.gitGateway,
+            let repository = pod.session.spec.workspaceDescription.repository
+        else { return nil }
+        return EpochCredentials.Gateway(
+            configuration: GitGrant.configuration(
+                repository: repository, gateway: url, name: pod.session.metadata.name, credential: gitCredential(for: pod),
+                authority: url.hasPrefix("https://") ? SessionPod.gatewayAuthorityFile : nil), authority: certificate)
     }
 
     /// How a client makes sure that it talks with this epoch's sidecar, whoever has its address now.
@@ -110,5 +133,40 @@ struct Authority: Sendable {
         tls.authorities = .pem(Array(certificate.utf8))
         tls.serverName = pod.serverName
         return tls
+    }
+}
+
+// MARK: - The git gateway
+
+extension Authority {
+    static let gatewaySecretName = "holdfast-git-gateway"
+    /// An annotation: what its certificate is for.
+    private static let gatewayHostAnnotation = "holdfast.dev/host"
+
+    /// What the gateway shows to the supervisor.
+    var gatewayToken: String { token("git gateway") }
+
+    /// What a gateway of its own needs: its certificate, and its token.
+    /// - Parameter host: of its URL: a name, or an address of IPv4.
+    func gatewaySecret(namespace: String, host: String, at now: Date = .now) throws -> GenericObject {
+        let octets = host.split(separator: ".", omittingEmptySubsequences: false).compactMap { UInt8($0) }
+        let name: GeneralName = octets.count == 4 ? .ipAddress(ASN1OctetString(contentBytes: octets[...])) : .dnsName(host)
+        let own = try identity("holdfast-git-gateway", [name], at: now)
+        let files = ["tls.crt": own.certificate, "tls.key": own.key, "token": gatewayToken]
+        return GenericObject(
+            .secrets,
+            metadata: ObjectMeta(
+                name: Self.gatewaySecretName, namespace: namespace, labels: ["app.kubernetes.io/managed-by": "holdfast"],
+                annotations: [Self.gatewayHostAnnotation: host]),
+            members: [
+                "type": "kubernetes.io/tls",
+                "data": .object(files.mapValues { .string(Data($0.utf8).base64EncodedString()) }),
+            ])
+    }
+
+    /// Whether a Secret is one that this authority has made for this host.
+    func isGatewaySecret(_ secret: GenericObject, host: String) -> Bool {
+        secret["data"]?["token"]?.string == Data(gatewayToken.utf8).base64EncodedString()
+            && secret.metadata.annotations?[Self.gatewayHostAnnotation] == host
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import GitGateway
 import Kubernetes
 import Logging
 import SessionModel
@@ -35,7 +36,9 @@ final class KubernetesRuntime: Runtime {
     func objects(_ type: ResourceType) -> Objects<GenericObject> { client.objects(type, in: namespace) }
 
     private func manifest(_ session: SessionResource, _ epoch: UInt32) -> SessionPod {
-        SessionPod(session, epoch: epoch, namespace: namespace, settings: settings)
+        var pod = SessionPod(session, epoch: epoch, namespace: namespace, settings: settings)
+        if pod.usesGateway { pod.gitCredentialDigest = authority().map { GitGrant.digest($0.gitCredential(for: pod)) } }
+        return pod
     }
 
     // MARK: Starting and finding

@@ -12,6 +12,8 @@ struct Preparation {
     let own: String
     /// Where the Tasks and Sessions are.
     let sessions: String
+    /// The host of the git gateway's URL; nil where there is none.
+    let gatewayHost: String?
     let logger: Logger
     var backoff = Backoff(base: .seconds(1), limit: .seconds(15))
 
@@ -71,8 +73,34 @@ struct Preparation {
             throw Missing(
                 "there is no namespace \(namespace): kubectl create namespace \(namespace), or name another one with --namespace")
         }
-        do throws(KubernetesError) { return try await authority() } catch {
+        let authority: Authority
+        do throws(KubernetesError) { authority = try await self.authority() } catch {
             throw Missing(error, while: "the Secret \(Authority.secretName) of namespace \(own) could not be read or made")
+        }
+        if let gatewayHost {
+            do throws(KubernetesError) { try await prepareGateway(authority, gatewayHost) } catch {
+                throw Missing(error, while: "the Secret \(Authority.gatewaySecretName) of namespace \(own) could not be made")
+            }
+        }
+        return authority
+    }
+
+    /// Makes the Secret that the git gateway starts with; one that another authority has made, or for another host, is replaced.
+    private func prepareGateway(_ authority: Authority, _ host: String) async throws(KubernetesError) {
+        let secrets: Objects<GenericObject> = client.objects(.secrets, in: own)
+        var secret: GenericObject
+        do { secret = try authority.gatewaySecret(namespace: own, host: host) } catch {
+            throw KubernetesError(.configuration, "no certificate could be made for \(host): \(error)")
+        }
+        do throws(KubernetesError) {
+            try await secrets.create(secret)
+        } catch {
+            guard error.code == .alreadyExists else { throw error }
+            let known = try await secrets.get(Authority.gatewaySecretName)
+            guard !authority.isGatewaySecret(known, host: host) else { return }
+            secret.metadata.resourceVersion = known.metadata.resourceVersion
+            try await secrets.replace(secret)
+            logger.notice("the git gateway has a new certificate: restart it", metadata: ["host": "\(host)"])
         }
     }
 

@@ -58,8 +58,8 @@ struct SessionDirectory: Sendable {
                 session: session.spec.key, repository: repository, credential: credential, tokenFile: tokenFile,
                 push: session.spec.pushRules)
             try Files.write(json: grant, to: grantFile)
-            let configuration = grant.configuration(
-                gateway: gateway, name: session.metadata.name, credential: credential)
+            let configuration = GitGrant.configuration(
+                repository: repository, gateway: gateway, name: session.metadata.name, credential: credential)
             try Files.write(Array(configuration.utf8), to: gitConfigFile)
             workspace.gitConfig = gitConfigFile
         }

@@ -12,7 +12,7 @@ struct SpawnerHandlers: Sendable {
     /// Makes a Spawner or replaces its spec.
     func put(_ call: Call) async throws -> Response {
         let name = call.parameter("name")
-        guard (1...63).contains(name.utf8.count), name.utf8.allSatisfy(Self.isLabel), name.first != "-", name.last != "-" else {
+        guard Identity.isName(name) else {
             throw Problem(.invalidRequest, "A Spawner's name is 1 to 63 lower-case letters, digits or '-'.")
         }
         let spec = try await call.json(SpawnerSpec.self)
@@ -65,10 +65,5 @@ struct SpawnerHandlers: Sendable {
     func deliveries(_ call: Call) async throws -> Response {
         let limit = min(1000, max(1, try call.query("limit", as: Int.self) ?? 100))
         return try .json(["items": try await store.transact { try $0.deliveries(limit: limit) }])
-    }
-
-    private static func isLabel(_ byte: UInt8) -> Bool {
-        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-            || byte == UInt8(ascii: "-")
     }
 }

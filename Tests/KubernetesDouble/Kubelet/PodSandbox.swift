@@ -44,7 +44,10 @@ struct PodSandbox: Sendable {
             guard let object = double.with({ $0.named("secrets", namespace, secret) }) else {
                 return "MountVolume.SetUp failed for volume \"\(name)\" : secret \"\(secret)\" not found"
             }
-            for (file, value) in object["data"]?.object ?? [:] {
+            let items = volume["secret"]?["items"]?.array
+            for (key, value) in object["data"]?.object ?? [:] {
+                let item = items?.first { $0["key"]?.string == key }
+                guard let file = items == nil ? key : item?["path"]?.string else { continue }
                 let bytes = value.string.flatMap { Data(base64Encoded: $0) } ?? Data()
                 let text = translate(String(decoding: bytes, as: UTF8.self), for: nil)
                 try? text.write(toFile: "\(path)/\(file)", atomically: true, encoding: .utf8)

@@ -4,7 +4,9 @@ import SessionModel
 
 /// Sessions and what is made of them, for the tests of manifests.
 enum PodSamples {
-    static let settings = SessionPod.Settings(sidecarImage: "holdfast-sidecar:dev", agentImage: "holdfast-agent-demo:dev")
+    static let settings = SessionPod.Settings(
+        sidecarImage: "holdfast-sidecar:dev", agentImage: "holdfast-agent-demo:dev",
+        gitGateway: "https://holdfast-git-gateway.holdfast-system.svc:7434")
 
     static func session(
         _ key: String = "pr:github.com/acme/widgets#12", worker: (inout AgentDescription) -> Void = { _ in },
@@ -26,7 +28,16 @@ enum PodSamples {
     }
 
     static func manifest(_ session: SessionResource, epoch: UInt32 = 2) -> SessionPod {
-        SessionPod(session, epoch: epoch, namespace: "team-a", settings: settings)
+        var pod = SessionPod(session, epoch: epoch, namespace: "team-a", settings: settings)
+        if pod.usesGateway { pod.gitCredentialDigest = String(repeating: "0f", count: 32) }
+        return pod
+    }
+
+    /// One whose repository has a token.
+    static func gateway() throws -> SessionResource {
+        var session = try session()
+        session.spec.workspace?.credentials = WorkspaceCredentials(secretRef: SecretReference(name: "github"))
+        return session
     }
 
     /// The pod of a session whose worker has this template.
@@ -40,7 +51,8 @@ enum PodSamples {
         var made = pod.metadata
         made.uid = "66666666-7777-8888-9999-aaaaaaaaaaaa"
         let credentials = EpochCredentials(
-            token: "a-token-of-the-epoch", certificate: "CERTIFICATE", key: "KEY")
+            token: "a-token-of-the-epoch", certificate: "CERTIFICATE", key: "KEY",
+            git: manifest.usesGateway ? .init(configuration: "CONFIGURATION", authority: "AUTHORITY") : nil)
         let reader = SessionPod(
             manifest.session, reader: SessionPod.readerName(session: manifest.session.metadata.name, suffix: "x"),
             namespace: manifest.namespace, settings: manifest.settings)

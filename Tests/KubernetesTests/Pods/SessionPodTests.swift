@@ -11,6 +11,7 @@ struct SessionPodTests {
 
     private static let samples: [(name: String, make: @Sendable () throws -> SessionResource)] = [
         ("pull-request", { try PodSamples.session() }), ("rich", { try PodSamples.rich() }),
+        ("gateway", { try PodSamples.gateway() }),
         ("commit", { try PodSamples.session("commit:0f9b3c52-6f7e-4a53-9a51-0c8f3c1d2e4f") }),
     ]
 
@@ -128,11 +129,15 @@ struct SessionPodTests {
         }
     }
 
-    /// Ignored, it would look as if it were met.
-    @Test func credentialsForTheGatewayAreRefused() throws {
+    /// Ignored, they would look as if they were met.
+    @Test func credentialsThatNoGatewayCanUseAreRefused() throws {
         var session = try PodSamples.session()
         session.spec.workspace?.credentials = WorkspaceCredentials(tokenFile: "/t")
-        #expect { try PodSamples.manifest(session).pod() } throws: { "\($0)".contains("needs the git gateway") }
+        #expect { try PodSamples.manifest(session).pod() } throws: { "\($0)".contains("name one in secretRef") }
+        var settings = PodSamples.settings
+        settings.gitGateway = nil
+        let pod = SessionPod(try PodSamples.gateway(), epoch: 1, namespace: "team-a", settings: settings)
+        #expect { try pod.pod() } throws: { "\($0)".contains("--git-gateway URL") }
     }
 
     @Test func aBlockVolumeIsRefused() throws {

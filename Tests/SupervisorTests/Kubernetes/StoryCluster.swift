@@ -81,6 +81,31 @@ final class StoryCluster: Sendable {
         return pid
     }
 
+    /// Starts a git gateway at this port of loopback, with what a supervisor has made for it.
+    func startGateway(port: Int) async throws {
+        let secrets: Objects<GenericObject> = client.objects(.secrets, in: namespace)
+        let secret = try await until("the gateway's Secret") { try await secrets.get(Authority.gatewaySecretName) }
+        for (file, value) in secret["data"]?.object ?? [:] {
+            try (value.string.flatMap { Data(base64Encoded: $0) } ?? Data()).write(
+                to: URL(filePath: "\(home.path)/gateway-\(file)"))
+        }
+        var spawn = Spawn(
+            [
+                Products.path("holdfast-supervisor"), "git-gateway", "--kubernetes", "--kubeconfig", home.path + "/kubeconfig",
+                "--listen", "127.0.0.1:\(port)", "--tls-certificate", home.path + "/gateway-tls.crt",
+                "--tls-key", home.path + "/gateway-tls.key", "--supervisor", try await api(),
+                "--supervisor-token-file", home.path + "/gateway-token",
+            ], environment: ["PATH": "/usr/bin:/bin", "HOME": home.path])
+        let log = open(home.path + "/gateway.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        defer { close(log) }
+        spawn.descriptors = [nil, log, log]
+        let pid = try spawn.start()
+        supervisors.withLockedValue { $0.append(pid) }
+        try await until("the gateway") { self.gatewayLog.contains("serving") ? true : nil }
+    }
+
+    var gatewayLog: String { (try? String(contentsOfFile: home.path + "/gateway.log", encoding: .utf8)) ?? "" }
+
     func kill(_ pid: Int32) {
         guard
             supervisors.withLockedValue({ all in
@@ -177,7 +202,7 @@ final class StoryCluster: Sendable {
             let objects = double.with { cluster in
                 cluster.describe(["tasks.holdfast.dev", "sessions.holdfast.dev", "pods"])
             }
-            var text = "supervisors:\n\(log.suffix(8000))\nobjects:\n\(objects)"
+            var text = "supervisors:\n\(log.suffix(8000))\ngateway:\n\(gatewayLog.suffix(4000))\nobjects:\n\(objects)"
             for epoch in UInt32(1)...3 { text += "\nepoch \(epoch):\n" + (await kubelet.log(Self.pod(epoch))) }
             return text
         }
