@@ -2,8 +2,8 @@ public import SessionModel
 
 /// What a webhook's delivery says, as far as anybody here asks. Payloads differ by event, by age and by who sends them (users,
 /// organisations, apps, Enterprise servers): what is missing or null is nil here, and what is not known is not looked at.
-public struct GitHubEvent: Sendable, Hashable {
-    public enum Kind: String, Sendable, Hashable, CaseIterable {
+public struct GitHubEvent: Sendable, Hashable, Codable {
+    public enum Kind: String, Sendable, Hashable, Codable, CaseIterable {
         case issues
         case issueComment = "issue_comment"
         case pullRequest = "pull_request"
@@ -11,7 +11,7 @@ public struct GitHubEvent: Sendable, Hashable {
         case reviewComment = "pull_request_review_comment"
     }
 
-    public struct Repository: Sendable, Hashable {
+    public struct Repository: Sendable, Hashable, Codable {
         /// It stays the same when the repository is renamed or given to somebody else.
         public var id: Int64?
         /// `owner/name`
@@ -30,7 +30,7 @@ public struct GitHubEvent: Sendable, Hashable {
     }
 
     /// The issue or pull request that it is about.
-    public struct Subject: Sendable, Hashable {
+    public struct Subject: Sendable, Hashable, Codable {
         public var number: Int
         public var isPullRequest: Bool
         public var title: String
@@ -47,7 +47,7 @@ public struct GitHubEvent: Sendable, Hashable {
         public var base: Reference?
     }
 
-    public struct Reference: Sendable, Hashable {
+    public struct Reference: Sendable, Hashable, Codable {
         public var ref: String
         public var sha: String
         /// `owner/name`; nil when that repository is gone.
@@ -55,7 +55,7 @@ public struct GitHubEvent: Sendable, Hashable {
     }
 
     /// A comment, or the text of a review.
-    public struct Comment: Sendable, Hashable {
+    public struct Comment: Sendable, Hashable, Codable {
         public var id: Int64
         public var body: String
         public var url: String

@@ -1,14 +1,23 @@
 import Foundation
 import SessionModel
 
-/// A label selector and a field selector, as far as the project uses them: `=`, `==`, `!=`, a label's presence and absence.
+/// A label selector and a field selector, as far as the project uses them: `=`, `==`, `!=`, `in (…)`, a label's presence and absence.
 struct Selection: Sendable {
     private let labels: [Substring]
     private let fields: [Substring]
 
     init(_ query: [String: String]) {
-        labels = (query["labelSelector"] ?? "").split(separator: ",")
+        labels = Self.requirements(of: query["labelSelector"] ?? "")
         fields = (query["fieldSelector"] ?? "").split(separator: ",")
+    }
+
+    /// Split at the commas that are not within parentheses.
+    private static func requirements(of text: String) -> [Substring] {
+        var depth = 0
+        return text.split { character in
+            if character == "(" { depth += 1 } else if character == ")" { depth -= 1 }
+            return character == "," && depth == 0
+        }
     }
 
     var isEmpty: Bool { labels.isEmpty && fields.isEmpty }
@@ -23,6 +32,10 @@ struct Selection: Sendable {
     }
 
     private func holds(_ requirement: Substring, _ value: (String) -> String?) -> Bool {
+        if let sign = requirement.range(of: " in ("), requirement.hasSuffix(")") {
+            let values = requirement[sign.upperBound...].dropLast().split(separator: ",")
+            return value(String(requirement[..<sign.lowerBound])).map { values.contains(Substring($0)) } ?? false
+        }
         if let sign = requirement.range(of: "!=") {
             return value(String(requirement[..<sign.lowerBound])) != String(requirement[sign.upperBound...])
         }

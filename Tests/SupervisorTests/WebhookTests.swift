@@ -308,7 +308,8 @@ final class WebhookTests {
 
     @Test func onlySignedDeliveriesAreTakenAndEachOnce() async throws {
         try await apply()
-        let handler = WebhookHandler(store: store, secretFile: directory.path + "/secret", worker: worker)
+        let handler = WebhookHandler(
+            store: store, secretFile: directory.path + "/secret", onDelivery: { [worker] in worker.wake() })
         var routes = Routes()
         routes.on(.post, "/v1/webhooks/github", handler.receive)
         var logger = Logger(label: "test")

@@ -88,6 +88,47 @@ extension CustomResources {
         ],
         scope("spec.scope"), workspace("spec.workspace"), worker("spec.worker"), workspaceState("status.workspace"))
 
+    static let spawnerRules: [String: FieldRules] = merge(
+        [
+            "": FieldRules(
+                description: "Makes Tasks of a forge's events; each comes to the session of its pull request or issue."),
+            "spec.when": FieldRules(
+                validations: [("has(self.githubWebhook)", "when names no trigger: give when.githubWebhook")]),
+            "spec.when.githubWebhook.repository": FieldRules(
+                description: "owner/name or host/owner/name; * stands for any characters.", most: 512,
+                pattern: #"^[^/\s]+(/[^/\s]+)+$"#),
+            "spec.when.githubWebhook.events": FieldRules(
+                most: 16,
+                validations: [
+                    (
+                        "size(self) > 0 && self.all(event, event in ["
+                            + GitHubWebhook.knownEvents.map { "'\($0)'" }.joined(separator: ", ") + "])",
+                        "name events of which Tasks are made: " + GitHubWebhook.knownEvents.joined(separator: ", ")
+                    )
+                ]),
+            "spec.when.githubWebhook.filters": FieldRules(
+                description: "An event must fit one of those for its kind. Without any for its kind it fits.", most: 64),
+            "spec.when.githubWebhook.allow.teams[]": FieldRules(most: 256, pattern: "^[^/]+/[^/]+$"),
+            "spec.taskTemplate.prompt": FieldRules(
+                description:
+                    "Mustache. A name that no event has makes the Spawner not Ready. Default: what happened, with all its texts.",
+                minLength: 1, most: 64 << 10),
+            "spec.taskTemplate.turn": FieldRules(
+                validations: [
+                    (
+                        "!has(self.whenBusy) || self.whenBusy != 'Reject'",
+                        "whenBusy Reject would drop events: take Queue or Supersede"
+                    )
+                ]),
+            "spec.maxConcurrentSessions": FieldRules(
+                description: "Events of further sessions wait until one of so many has gone to sleep or ended.", minimum: 1),
+            "spec.suspend": FieldRules(description: "True makes nothing of events that come from now on."),
+            "spec.profile": FieldRules(minLength: 1, most: 63),
+            "status.conditions": FieldRules(most: 32, listKey: "type"),
+            "status.conditions[].message": FieldRules(most: 32 << 10),
+        ],
+        access("spec.taskTemplate"), worker("spec.taskTemplate.worker"))
+
     private static func scope(_ path: String) -> [String: FieldRules] {
         [
             path: FieldRules(
@@ -112,6 +153,12 @@ extension CustomResources {
             path + ".repository": FieldRules(description: "Any URL that git can clone.", minLength: 1),
             path + ".ref": FieldRules(
                 description: "A branch or commit; without one, what the scope says.", minLength: 1, most: 256),
+        ].merging(access(path)) { own, _ in own }
+    }
+
+    /// How a repository is reached and set up.
+    private static func access(_ path: String) -> [String: FieldRules] {
+        [
             path + ".credentials": FieldRules(
                 description: "The forge's token for the repository. The git gateway alone knows it.",
                 validations: [

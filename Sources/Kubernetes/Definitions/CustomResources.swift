@@ -23,6 +23,17 @@ public enum CustomResources {
                     ("Branch", "string", ".status.workspace.branch", 1), ("Message", "string", ".status.message", 1),
                     ("Age", "date", ".metadata.creationTimestamp", 0),
                 ]),
+            try definition(
+                .spawners, singular: "spawner", shortName: "hspawner", spec: SpawnerSpec.self, status: SpawnerStatus.self,
+                rules: spawnerRules,
+                columns: [
+                    ("Repository", "string", ".spec.when.githubWebhook.repository", 0),
+                    ("Ready", "string", #".status.conditions[?(@.type=="Ready")].status"#, 0),
+                    ("Tasks", "integer", ".status.tasks", 0), ("Last event", "date", ".status.lastEventTime", 0),
+                    ("Suspended", "boolean", ".spec.suspend", 1),
+                    ("Message", "string", #".status.conditions[?(@.type=="Ready")].message"#, 1),
+                    ("Age", "date", ".metadata.creationTimestamp", 0),
+                ]),
         ]
     }
 

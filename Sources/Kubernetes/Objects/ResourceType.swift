@@ -58,6 +58,7 @@ extension ResourceType {
         isNamespaced: false)
     public static let tasks = ResourceType(group: "holdfast.dev", version: "v1alpha1", plural: "tasks", kind: "Task")
     public static let sessions = ResourceType(group: "holdfast.dev", version: "v1alpha1", plural: "sessions", kind: "Session")
+    public static let spawners = ResourceType(group: "holdfast.dev", version: "v1alpha1", plural: "spawners", kind: "Spawner")
 }
 
 /// RFC 3986's unreserved characters as they are, every other byte as `%XX`: safe in a path segment and in a query's value.

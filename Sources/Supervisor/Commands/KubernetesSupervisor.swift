@@ -22,6 +22,7 @@ struct KubernetesSupervisor: Sendable {
         var identity: String
         var timing = LeaderElector.Timing()
         var readsNodes = true
+        var github: GitHubConfiguration?
     }
 
     private let configuration: Configuration
@@ -47,7 +48,8 @@ struct KubernetesSupervisor: Sendable {
         let client = KubernetesClient(cluster, options: options)
         let own = cluster.namespace
         let namespace = configuration.namespace ?? own
-        let cache = ClusterCache(client, namespace: namespace, logger: logger)
+        let cache = ClusterCache(
+            client, namespace: namespace, hearsForge: configuration.github != nil, logger: logger)
         let pods = PodWatch(client, namespace: namespace, readsNodes: configuration.readsNodes, logger: logger)
         let following = Task {
             await withTaskGroup { group in
@@ -64,14 +66,21 @@ struct KubernetesSupervisor: Sendable {
             logger: logger)
         let gateways = configuration.pod.gitGateway.map { _ in
             GatewayHandlers(
-                token: { known.withLockedValue(\.self).map { BearerToken($0.gatewayToken) } }, keep: { _ in },
+                token: { known.withLockedValue(\.self).map { BearerToken($0.gatewayToken) } },
+                keep: { push in try await store.access { try $0.keep(pushed: push.commits, of: push.session, at: .now) } },
                 sidecar: { name in cache.read { $0.session(name)?.document }.flatMap { runtime.client(of: $0) } })
         }
+        // Any replica takes deliveries; the leader hears of them from the API server.
+        let webhooks = configuration.github.map {
+            WebhookHandler(store: store, secretFile: $0.secretFile, onDelivery: {})
+        }
+        let spawners = webhooks.map { _ in SpawnerHandlers(store: store, runsPods: true) }
         let api = { [agents, version = SupervisorVersion.current] (host: String) in
             SupervisorAPI(
                 store: store,
                 sidecar: { name in cache.read { $0.session(name)?.document }.flatMap { runtime.client(of: $0) } },
-                metrics: metrics, runtime: runtime, gateway: nil, gateways: gateways, agents: agents, version: version,
+                metrics: metrics, runtime: runtime, gateway: nil, webhooks: webhooks, spawners: spawners, gateways: gateways,
+                agents: agents, version: version,
                 loopbackOnly: ["127.0.0.1", "::1", "localhost"].contains(host))
         }
         let services = configuration.addresses.map { host, port in
@@ -89,15 +98,14 @@ struct KubernetesSupervisor: Sendable {
             identity: configuration.identity, timing: configuration.timing
         ) { [logger] news in logger.notice("\(news)") }
         let preparation = Preparation(
-            client: client, server: cluster.server, own: own, sessions: namespace,
+            client: client, server: cluster.server, own: own, sessions: namespace, hearsForge: configuration.github != nil,
             gatewayHost: configuration.pod.gitGateway.flatMap { URL(string: $0)?.host() }, logger: logger)
         let leading = Task {
             guard let authority = await preparation.run() else { return }
             known.withLockedValue { $0 = authority }
             await elector.run { leadership in
                 await Self.lead(
-                    client.fenced(by: leadership), cache, pods, authority, metrics, configuration, fallback: agents.fallback,
-                    namespace, logger)
+                    client.fenced(by: leadership), cache, pods, authority, metrics, configuration, agents, namespace, logger)
             }
         }
 
@@ -137,7 +145,7 @@ struct KubernetesSupervisor: Sendable {
     /// What the leader does, until its task is cancelled.
     private static func lead(
         _ client: KubernetesClient, _ cache: ClusterCache, _ pods: PodWatch, _ authority: Authority, _ metrics: Metrics,
-        _ configuration: Configuration, fallback: AgentDescription?, _ namespace: String, _ logger: Logger
+        _ configuration: Configuration, _ agents: AgentPresets, _ namespace: String, _ logger: Logger
     ) async {
         await cache.waitUntilSynced()
         await pods.waitUntilSynced()
@@ -145,7 +153,7 @@ struct KubernetesSupervisor: Sendable {
         let runtime = KubernetesRuntime(
             client, namespace: namespace, settings: configuration.pod, authority: { authority }, watch: pods, logger: logger)
         let manager = SessionManager(store: store, runtime: runtime, metrics: metrics, logger: logger)
-        let router = TaskRouter(store: store, fallback: fallback, logger: logger)
+        let router = TaskRouter(store: store, fallback: agents.fallback, logger: logger)
         let reaper = Reaper(store: store, runtime: runtime, logger: logger)
         let recorder = EventRecorder(client, controller: "holdfast.dev/supervisor", instance: configuration.identity) { error in
             logger.debug("an event could not be written", metadata: ["error": "\(error)"])
@@ -159,6 +167,13 @@ struct KubernetesSupervisor: Sendable {
             group.addTask { await router.run() }
             group.addTask { await reaper.run() }
             group.addTask { await recorder.run() }
+            if let github = configuration.github {
+                let forge = ForgeFacts(github: github.client)
+                let reporter = Reporter(store: store, forge: forge, secrets: github.secrets, logger: logger)
+                let worker = WebhookWorker(store: store, agents: agents, forge: forge, reporter: reporter, logger: logger)
+                group.addTask { await worker.run() }
+                group.addTask { await reporter.run() }
+            }
         }
         await manager.close()
         withExtendedLifetime(events) {}

@@ -22,23 +22,6 @@ struct LocalSupervisor: Sendable {
         var environment: [String: String] = [:]
     }
 
-    /// Where events of GitHub come from, and how it is asked about them.
-    struct GitHubConfiguration: Sendable {
-        var secretFile: String
-        var tokenFile: String
-        var host = "github.com"
-        /// The API's address, where it is another one than the host's own.
-        var api: String?
-
-        /// What must not be in anything that the forge is told.
-        var secrets: @Sendable () -> [String] {
-            { [secretFile, tokenFile] in
-                [secretFile, tokenFile].compactMap { FileManager.default.contents(atPath: $0) }
-                    .map { String(decoding: $0, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines) }
-            }
-        }
-    }
-
     /// The file that tells clients where the server is.
     struct ServerFile: Codable {
         var url: String
@@ -72,7 +55,7 @@ struct LocalSupervisor: Sendable {
         gateway.report(to: manager)
         let isLoopback = ["127.0.0.1", "::1", "localhost"].contains(configuration.host)
         let forge = configuration.github.map { github in
-            ForgeFacts(github: GitHubClient(host: github.host, tokenFile: github.tokenFile, api: github.api))
+            ForgeFacts(github: github.client)
         }
         let reporter = configuration.github.flatMap { github in
             forge.map { Reporter(store: store, forge: $0, secrets: github.secrets, logger: logger) }
@@ -81,11 +64,13 @@ struct LocalSupervisor: Sendable {
             WebhookWorker(store: store, agents: agents, forge: $0, reporter: reporter, logger: logger)
         }
         let webhooks = configuration.github.flatMap { github in
-            worker.map { WebhookHandler(store: store, secretFile: github.secretFile, worker: $0) }
+            worker.map { worker in
+                WebhookHandler(store: store, secretFile: github.secretFile, onDelivery: { worker.wake() })
+            }
         }
         let api = SupervisorAPI(
             store: store, sidecar: { manager.client(of: $0) }, metrics: metrics, runtime: runtime, gateway: gateway.metrics,
-            webhooks: webhooks, spawners: webhooks.map { _ in SpawnerHandlers(store: store) },
+            webhooks: webhooks, spawners: webhooks.map { _ in SpawnerHandlers(store: store, runsPods: false) },
             agents: agents, version: SupervisorVersion.current, loopbackOnly: isLoopback)
         let service = HTTPService(
             .tcp(host: configuration.host, port: configuration.port),

@@ -78,7 +78,6 @@ struct ServeCommand: AsyncParsableCommand {
     ) throws -> KubernetesSupervisor {
         let local = [
             ("--data-dir", dataDir != nil), ("--sidecar", sidecar != nil), ("--stop-sessions-on-exit", stopSessionsOnExit),
-            ("--github-webhook-secret", githubWebhookSecret != nil), ("--github-token", githubToken != nil),
         ]
         if let option = local.first(where: \.1)?.0 {
             throw ValidationError("\(option) is for sessions of this machine, not for --kubernetes")
@@ -90,22 +89,24 @@ struct ServeCommand: AsyncParsableCommand {
             throw ValidationError("--lease-duration \(lease) is not a whole number of seconds, of three at least")
         }
         let pod = environment["POD_NAME"] ?? environment["HOSTNAME"] ?? "supervisor"
+        var server = KubernetesSupervisor.Configuration(
+            addresses: addresses, tokenFile: Self.absolute(tokenFile), namespace: cluster.namespace,
+            pod: SessionPod.Settings(
+                sidecarImage: image, agentImage: cluster.agentImage, pullSecrets: cluster.imagePullSecret,
+                gitGateway: try cluster.gateway()),
+            agentsDirectory: agentsDir.map(Self.absolute), defaultAgent: defaultAgent, lease: cluster.lease,
+            identity: "\(pod)_\(Identity.uid().prefix(12))",
+            timing: LeaderElector.Timing(
+                leaseDuration: lease.duration, renewDeadline: lease.duration * 2 / 3, retryPeriod: lease.duration * 2 / 15),
+            readsNodes: !cluster.withoutNodes)
+        server.github = try github()
         return KubernetesSupervisor(
-            KubernetesSupervisor.Configuration(
-                addresses: addresses, tokenFile: Self.absolute(tokenFile), namespace: cluster.namespace,
-                pod: SessionPod.Settings(
-                    sidecarImage: image, agentImage: cluster.agentImage, pullSecrets: cluster.imagePullSecret,
-                    gitGateway: try cluster.gateway()),
-                agentsDirectory: agentsDir.map(Self.absolute), defaultAgent: defaultAgent, lease: cluster.lease,
-                identity: "\(pod)_\(Identity.uid().prefix(12))",
-                timing: LeaderElector.Timing(
-                    leaseDuration: lease.duration, renewDeadline: lease.duration * 2 / 3, retryPeriod: lease.duration * 2 / 15),
-                readsNodes: !cluster.withoutNodes),
+            server,
             cluster: try ClusterConfiguration.load(
                 kubeconfig: cluster.kubeconfig, context: cluster.context, environment: environment), logger: logger)
     }
 
-    private func github() throws -> LocalSupervisor.GitHubConfiguration? {
+    private func github() throws -> GitHubConfiguration? {
         switch (githubWebhookSecret, githubToken) {
         case (nil, nil): return nil
         case (let secret?, let token?):

@@ -10,9 +10,12 @@ final class ClusterCache: Sendable {
     private let view = NIOLockedValueBox(ClusterView())
     private let tasks: Informer<TaskObject>
     private let sessions: Informer<SessionObject>
-    private let keys: Informer<GenericObject>
+    private let records: Informer<GenericObject>
+    /// Nil where no events come from a forge.
+    private let spawners: Informer<SpawnerObject>?
 
-    init(_ client: KubernetesClient, namespace: String, logger: Logger) {
+    /// - Parameter hearsForge: whether it follows Spawners.
+    init(_ client: KubernetesClient, namespace: String, hearsForge: Bool = false, logger: Logger) {
         self.namespace = namespace
         let hear: @Sendable ((inout ClusterView, ContinuousClock.Instant) -> [Change]) -> Void = { [view, feed] body in
             // Told under the lock, so that the order is that of the changes.
@@ -27,15 +30,18 @@ final class ClusterCache: Sendable {
         sessions = Informer(client.objects(.sessions, as: SessionObject.self, in: namespace), onProblem: complain) { changes in
             hear { view, now in changes.flatMap { view.hear($0, at: now) } }
         }
-        keys = Informer(
-            client.objects(.configMaps, in: namespace),
-            selector: Selector(labels: "\(KeyRecord.label)=\(KeyRecord.labelValue)"), onProblem: complain
+        let components = ([KeyRecord.labelValue] + ForgeRecords.Component.allCases.map(\.rawValue)).joined(separator: ",")
+        records = Informer(
+            client.objects(.configMaps, in: namespace), selector: Selector(labels: "\(KeyRecord.label) in (\(components))"),
+            onProblem: complain
         ) { changes in
-            hear { view, now in
-                for change in changes { view.hear(change, at: now) }
-                return []
-            }
+            hear { view, now in changes.flatMap { view.hear($0, at: now) } }
         }
+        spawners =
+            hearsForge
+            ? Informer(client.objects(.spawners, as: SpawnerObject.self, in: namespace), onProblem: complain) { changes in
+                hear { view, now in changes.flatMap { view.hear($0, at: now) } }
+            } : nil
     }
 
     /// Follows the server until the task is cancelled.
@@ -43,7 +49,8 @@ final class ClusterCache: Sendable {
         await withTaskGroup { group in
             group.addTask { await self.tasks.run() }
             group.addTask { await self.sessions.run() }
-            group.addTask { await self.keys.run() }
+            group.addTask { await self.records.run() }
+            if let spawners { group.addTask { await spawners.run() } }
         }
     }
 
@@ -51,20 +58,18 @@ final class ClusterCache: Sendable {
     func waitUntilSynced() async {
         await tasks.waitUntilSynced()
         await sessions.waitUntilSynced()
-        await keys.waitUntilSynced()
+        await records.waitUntilSynced()
+        await spawners?.waitUntilSynced()
     }
 
-    var isSynced: Bool { tasks.isSynced && sessions.isSynced && keys.isSynced }
+    var isSynced: Bool {
+        tasks.isSynced && sessions.isSynced && records.isSynced && spawners.map(\.isSynced) ?? true
+    }
 
     func read<Value>(_ body: (ClusterView) throws -> Value) rethrows -> Value { try view.withLockedValue { try body($0) } }
 
     /// Takes note of what the server has answered to a write.
     func note(_ body: (inout ClusterView, ContinuousClock.Instant) -> Change?) {
         view.withLockedValue { view in feed.publish(body(&view, .now).map { [$0] } ?? []) }
-    }
-
-    /// The same for what nobody else waits for.
-    func noteQuietly(_ body: (inout ClusterView, ContinuousClock.Instant) -> Void) {
-        view.withLockedValue { body(&$0, .now) }
     }
 }

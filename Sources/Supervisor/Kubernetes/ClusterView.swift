@@ -1,13 +1,16 @@
 import Kubernetes
 import SessionModel
 
-/// All Tasks, Sessions and idempotency keys of a namespace, as far as this process knows, with what they are found by.
+/// All Tasks, Sessions, Spawners and records of a namespace, as far as this process knows, with what they are found by.
 ///
 /// It is used under one lock, the ``KubernetesStore``'s.
 struct ClusterView: Sendable {
     private(set) var tasks = Replica<TaskObject>()
     private(set) var sessions = Replica<SessionObject>()
-    private(set) var keyRecords = Replica<GenericObject>()
+    private(set) var spawners = Replica<SpawnerObject>()
+    /// ConfigMaps: idempotency keys, and what is kept of forges.
+    private(set) var records = Replica<GenericObject>()
+    private(set) var forge = ForgeView()
     private var tasksOfSession: [String: Set<String>] = [:]
     private var tasksOfKey: [String: Set<String>] = [:]
     /// The highest one that a Task has.
@@ -53,10 +56,20 @@ struct ClusterView: Sendable {
         }
     }
 
-    mutating func hear(_ change: Kubernetes.Change<GenericObject>, at now: ContinuousClock.Instant) {
+    mutating func hear(_ change: Kubernetes.Change<SpawnerObject>, at now: ContinuousClock.Instant) -> [Change] {
         switch change {
-        case .added(let record), .updated(_, let record): _ = keyRecords.told(record, at: now)
-        case .deleted(let record): _ = keyRecords.toldDeleted(record, at: now)
+        case .added(let spawner), .updated(_, let spawner):
+            return spawners.told(spawner, at: now) ? [note(spawner)] : []
+        case .deleted(let spawner): return spawners.toldDeleted(spawner, at: now).map { [note($0)] } ?? []
+        }
+    }
+
+    mutating func hear(_ change: Kubernetes.Change<GenericObject>, at now: ContinuousClock.Instant) -> [Change] {
+        switch change {
+        case .added(let record), .updated(_, let record): return records.told(record, at: now) ? note(record) : []
+        case .deleted(let record):
+            if records.toldDeleted(record, at: now) != nil { forge.forget(record.metadata.name ?? "") }
+            return []
         }
     }
 
@@ -73,7 +86,22 @@ struct ClusterView: Sendable {
         return sessions.wrote(session, at: now) ? note(session, isNew: isNew) : nil
     }
 
-    mutating func wrote(_ record: GenericObject, at now: ContinuousClock.Instant) { _ = keyRecords.wrote(record, at: now) }
+    mutating func wrote(_ spawner: SpawnerObject, at now: ContinuousClock.Instant) -> Change? {
+        if spawner.metadata.isGone { return tookAway(spawner, at: now) }
+        return spawners.wrote(spawner, at: now) ? note(spawner) : nil
+    }
+
+    mutating func wrote(_ record: GenericObject, at now: ContinuousClock.Instant) -> Change? {
+        records.wrote(record, at: now) ? note(record).first : nil
+    }
+
+    mutating func tookAway(_ spawner: SpawnerObject, at now: ContinuousClock.Instant) -> Change? {
+        spawners.tookAway(spawner, at: now).map { note($0) }
+    }
+
+    mutating func tookAway(_ record: GenericObject, at now: ContinuousClock.Instant) {
+        if records.tookAway(record, at: now) != nil { forge.forget(record.metadata.name ?? "") }
+    }
 
     mutating func tookAway(_ task: TaskObject, at now: ContinuousClock.Instant) -> Change? {
         tasks.tookAway(task, at: now).map { forget($0) }
@@ -119,7 +147,22 @@ struct ClusterView: Sendable {
         version = session.metadata.resourceVersion ?? version
         return Change(
             kind: "Session", name: session.metadata.name ?? "", session: nil, created: isNew,
-            expires: session.document.expires != nil)
+            expires: session.document.expires != nil, rests: session.document.rests)
+    }
+
+    private mutating func note(_ spawner: SpawnerObject) -> Change {
+        version = spawner.metadata.resourceVersion ?? version
+        return Change(kind: "Spawner", name: spawner.metadata.name ?? "", session: nil, created: false, expires: false)
+    }
+
+    /// What is kept of forges is told, for another replica may have kept it.
+    private mutating func note(_ record: GenericObject) -> [Change] {
+        let session = forge.note(record)
+        guard let component = ForgeRecords.component(of: record), component != .repositories else { return [] }
+        return [
+            Change(
+                kind: component.rawValue, name: record.metadata.name ?? "", session: session, created: false, expires: false)
+        ]
     }
 }
 

@@ -32,10 +32,14 @@ struct CustomResource<Spec: ClusterSpec>: KubernetesObject {
 
 typealias TaskObject = CustomResource<TaskSpec>
 typealias SessionObject = CustomResource<SessionSpec>
+typealias SpawnerObject = CustomResource<SpawnerSpec>
 
 extension TaskObject {
     /// An annotation: the version that the Task had when it was made.
     static let firstVersionAnnotation = "holdfast.dev/first-version"
+
+    /// An annotation: the id of the delivery that has made it.
+    static let deliveryAnnotation = "holdfast.dev/delivery"
 
     /// The version that it had before a supervisor first wrote it.
     var firstVersion: String { metadata.annotations?[Self.firstVersionAnnotation] ?? metadata.resourceVersion ?? "" }
@@ -66,4 +70,10 @@ extension SessionSpec: ClusterSpec {
         spec.end = true
         return spec
     }
+}
+
+extension SpawnerSpec: ClusterSpec {
+    static var type: ResourceType { .spawners }
+    static func initialStatus(_: Timestamp) -> SpawnerStatus { SpawnerStatus() }
+    var deleted: SpawnerSpec { self }
 }

@@ -1,7 +1,7 @@
 import Kubernetes
 import SessionModel
 
-/// Tasks and Sessions as custom resources of one namespace.
+/// Tasks, Sessions and Spawners as custom resources of one namespace, and what is kept of forges as its ConfigMaps.
 ///
 /// It reads from copies that follow the API server, and writes with the versions that it has read, so that whoever acts on something
 /// old is refused and reads again. A write of several objects is not one transaction there: they are written one after the other,
@@ -10,7 +10,7 @@ import SessionModel
 ///
 /// The leader has one of its own, whose client is fenced: it writes nothing after its leadership. What users ask for may be
 /// written by any replica, as `kubectl` might.
-final class KubernetesStore: Store {
+final class KubernetesStore: ForgeStore {
     let cache: ClusterCache
     private let client: KubernetesClient
 
@@ -32,7 +32,7 @@ final class KubernetesStore: Store {
 
     func read<Value: Sendable>(_ body: @escaping @Sendable (any StoreTransaction) throws -> Value) async throws -> Value {
         guard cache.isSynced else { throw StoreError.notSynced }
-        return try cache.read { try body(KubernetesTransaction($0)) }
+        return try cache.read { try body(KubernetesTransaction($0, namespace: cache.namespace)) }
     }
 
     // MARK: Writing
@@ -40,12 +40,19 @@ final class KubernetesStore: Store {
     /// - Throws: what `body` throws, with nothing written; or why it could not be written. Then some of it may have been, and the
     ///   same again goes on from there.
     func write<Value: Sendable>(_ body: @escaping @Sendable (any StoreTransaction) throws -> Value) async throws -> Value {
+        try await access { try body($0) }
+    }
+
+    /// - Throws: as ``write(_:)``.
+    func access<Value: Sendable>(
+        _ body: @escaping @Sendable (any ForgeTransaction) throws -> Value
+    ) async throws -> Value {
         var backoff = Backoff(base: .milliseconds(50), limit: .seconds(2))
         var random = SystemRandomNumberGenerator()
         guard cache.isSynced else { throw StoreError.notSynced }
         while true {
             let (value, writes) = try cache.read { view in
-                let transaction = KubernetesTransaction(view)
+                let transaction = KubernetesTransaction(view, namespace: cache.namespace)
                 return (try body(transaction), transaction.writes)
             }
             do throws(KubernetesError) {
@@ -58,6 +65,12 @@ final class KubernetesStore: Store {
                 for write in writes { try await refresh(write) }
             }
         }
+    }
+
+    func settle(_ task: String) async throws {
+        _ = try await feed.value(
+            of: "Task", task, within: .seconds(60), read: { cache.read { $0.task(task) } },
+            isNews: { task in task.map { $0.status?.session != nil || $0.status?.phase.isTerminal == true } ?? true })
     }
 
     /// Whether the same may go better another time.
@@ -76,6 +89,7 @@ extension KubernetesStore {
         // What this very commit has written is what its next write of the same object is based on, and nothing that others wrote.
         var tasks: [String: TaskObject] = [:]
         var sessions: [String: SessionObject] = [:]
+        var spawners: [String: SpawnerObject] = [:]
         for write in writes {
             switch write {
             case .insertTask(let object): keep(try await objects(TaskSpec.self).create(object))
@@ -98,7 +112,36 @@ extension KubernetesStore {
                 try await release(sessions[object.metadata.name ?? ""] ?? object, Finalizer.session)
                 // Its volume is kept for as long as its archive is to be: the runtime sees to that.
                 try await delete(object, propagation: .orphan)
+            case .insertSpawner(let object): keep(try await objects(SpawnerSpec.self).create(object))
+            case .updateSpawner(let read, let document):
+                let base = spawners[document.metadata.name] ?? read
+                spawners[document.metadata.name] = try await update(
+                    base, to: SpawnerObject(metadata: base.metadata, spec: document.spec, status: document.status))
+            case .deleteSpawner(let object): try await delete(object)
+            case .put(let record): keep(try await put(record))
+            case .remove(let record): try await remove(record)
+            case .keepKey(let key, let entry): try await keep(key, entry)
             }
+        }
+    }
+
+    private var records: Objects<GenericObject> { client.objects(.configMaps, in: cache.namespace) }
+
+    private func put(_ record: GenericObject) async throws(KubernetesError) -> GenericObject {
+        record.metadata.resourceVersion == nil ? try await records.create(record) : try await records.replace(record)
+    }
+
+    private func keep(_ record: GenericObject) { cache.note { $0.wrote(record, at: $1) } }
+
+    private func remove(_ record: GenericObject) async throws(KubernetesError) {
+        do throws(KubernetesError) {
+            try await records.delete(record.metadata.name ?? "", uid: record.metadata.uid)
+        } catch {
+            guard error.code == .notFound else { throw error }
+        }
+        cache.note { view, now in
+            view.tookAway(record, at: now)
+            return nil
         }
     }
 
@@ -165,6 +208,18 @@ extension KubernetesStore {
         switch write {
         case .insertTask(let object), .updateTask(let object, _), .deleteTask(let object): try await read(object)
         case .insertSession(let object), .updateSession(let object, _), .deleteSession(let object): try await read(object)
+        case .insertSpawner(let object), .updateSpawner(let object, _), .deleteSpawner(let object): try await read(object)
+        case .put(let record), .remove(let record):
+            do throws(KubernetesError) {
+                keep(try await records.get(record.metadata.name ?? ""))
+            } catch {
+                guard error.code == .notFound else { throw error }
+                cache.note { view, now in
+                    view.tookAway(record, at: now)
+                    return nil
+                }
+            }
+        case .keepKey: break
         }
     }
 
@@ -173,7 +228,8 @@ extension KubernetesStore {
         switch object {
         case let task as TaskObject: cache.note { $0.wrote(task, at: $1) }
         case let session as SessionObject: cache.note { $0.wrote(session, at: $1) }
-        default: preconditionFailure("there are Tasks and Sessions")
+        case let spawner as SpawnerObject: cache.note { $0.wrote(spawner, at: $1) }
+        default: preconditionFailure("there are Tasks, Sessions and Spawners")
         }
     }
 
@@ -181,7 +237,8 @@ extension KubernetesStore {
         switch object {
         case let task as TaskObject: cache.note { $0.tookAway(task, at: $1) }
         case let session as SessionObject: cache.note { $0.tookAway(session, at: $1) }
-        default: preconditionFailure("there are Tasks and Sessions")
+        case let spawner as SpawnerObject: cache.note { $0.tookAway(spawner, at: $1) }
+        default: preconditionFailure("there are Tasks, Sessions and Spawners")
         }
     }
 }
@@ -254,22 +311,23 @@ extension KubernetesStore {
         guard let key = task.spec.idempotencyKey, let created = task.metadata.creationTimestamp, created + window > .now else {
             return
         }
-        let entry = KeyRecord(digest: task.requestDigest, task: task.metadata.name ?? "", until: created + window)
-        let records: Objects<GenericObject> = client.objects(.configMaps, in: cache.namespace)
-        let known = cache.read { $0.keyRecords.objects[KeyRecord.shard(of: key)] }
+        try await keep(key, KeyRecord(digest: task.requestDigest, task: task.metadata.name ?? "", until: created + window))
+    }
+
+    private func keep(_ key: String, _ entry: KeyRecord) async throws(KubernetesError) {
+        let known = cache.read { $0.records.objects[KeyRecord.shard(of: key)] }
         if let known, KeyRecord.entry(of: key, in: known) == entry { return }
         let record: GenericObject
         do { record = try KeyRecord.adding(entry, for: key, to: known, in: cache.namespace, at: .now) } catch {
             throw KubernetesError(.badRequest, "an idempotency key cannot be written down: \(error)")
         }
         do throws(KubernetesError) {
-            let written = known == nil ? try await records.create(record) : try await records.replace(record)
-            cache.noteQuietly { $0.wrote(written, at: $1) }
+            keep(try await put(record))
         } catch {
             if error.code == .conflict || error.code == .alreadyExists || error.code == .notFound {
                 // The next attempt starts from what is there.
                 let name = KeyRecord.shard(of: key)
-                if let current = try? await records.get(name) { cache.noteQuietly { $0.wrote(current, at: $1) } }
+                if let current = try? await records.get(name) { keep(current) }
             }
             throw error
         }

@@ -11,17 +11,32 @@ final class KubernetesTransaction: StoreTransaction {
         case updateSession(SessionObject, to: SessionResource)
         case deleteTask(TaskObject)
         case deleteSession(SessionObject)
+        case insertSpawner(SpawnerObject)
+        case updateSpawner(SpawnerObject, to: SpawnerResource)
+        case deleteSpawner(SpawnerObject)
+        /// Makes a ConfigMap that has no version, and replaces one that has.
+        case put(GenericObject)
+        case remove(GenericObject)
+        /// An idempotency key that no Task keeps.
+        case keepKey(String, KeyRecord)
     }
 
-    private let view: ClusterView
+    let view: ClusterView
+    let namespace: String
     private(set) var writes: [Write] = []
     /// What this transaction has written; nil where it has deleted.
     private var tasks: [String: TaskResource?] = [:]
     private var sessions: [String: SessionResource?] = [:]
+    private var writtenSpawners: [String: SpawnerResource?] = [:]
+    private var writtenRecords: [String: GenericObject?] = [:]
+    /// The records, with what this transaction has written.
+    private(set) var forge: ForgeView
     private var lastOrdinal: Int64
 
-    init(_ view: ClusterView) {
+    init(_ view: ClusterView, namespace: String) {
         self.view = view
+        self.namespace = namespace
+        forge = view.forge
         lastOrdinal = view.lastOrdinal
     }
 
@@ -147,12 +162,76 @@ final class KubernetesTransaction: StoreTransaction {
         if let task = view.task(ofKey: key) {
             return StoredKey(digest: task.requestDigest, task: task.metadata.name ?? "")
         }
-        return view.keyRecords.objects[KeyRecord.shard(of: key)].flatMap { KeyRecord.entry(of: key, in: $0) }
+        return view.records.objects[KeyRecord.shard(of: key)].flatMap { KeyRecord.entry(of: key, in: $0) }
             .flatMap { $0.until > now ? StoredKey(digest: $0.digest, task: $0.task) : nil }
     }
 
-    /// The Task itself keeps its key for as long as it is there, and leaves a record behind when it goes.
-    func keep(_ key: String, digest: String, task: String, until expiry: Timestamp, at now: Timestamp) {}
+    /// A Task itself keeps its key for as long as it is there, and leaves a record behind when it goes.
+    func keep(_ key: String, digest: String, task: String, until expiry: Timestamp, at now: Timestamp) {
+        guard task.isEmpty else { return }
+        writes.append(.keepKey(key, KeyRecord(digest: digest, task: task, until: expiry)))
+    }
+
+    // MARK: Tasks of events
+
+    /// Without a session: that is the router's.
+    func insert(_ object: TaskObject) {
+        tasks[object.metadata.name ?? ""] = object.document
+        writes.append(.insertTask(object))
+    }
+
+    // MARK: Spawners
+
+    var changedSpawners: Set<String> { Set(writtenSpawners.keys) }
+
+    func spawner(named name: String) -> SpawnerResource? { writtenSpawners[name] ?? view.spawners.objects[name]?.document }
+
+    func insert(_ spawner: SpawnerResource) -> SpawnerResource {
+        writtenSpawners[spawner.metadata.name] = spawner
+        writes.append(
+            .insertSpawner(
+                SpawnerObject(metadata: ObjectMeta(name: spawner.metadata.name), spec: spawner.spec, status: nil)))
+        return spawner
+    }
+
+    func update(_ spawner: SpawnerResource) throws -> SpawnerResource {
+        let name = spawner.metadata.name
+        guard let base = view.spawners.objects[name], self.spawner(named: name)?.metadata == spawner.metadata else {
+            throw StoreError.conflict(kind: "Spawner", name: name)
+        }
+        writtenSpawners[name] = spawner
+        writes.append(.updateSpawner(base, to: spawner))
+        return spawner
+    }
+
+    func delete(_ spawner: SpawnerResource) {
+        guard let base = view.spawners.objects[spawner.metadata.name], base.metadata.uid == spawner.metadata.uid else { return }
+        writtenSpawners[spawner.metadata.name] = .some(nil)
+        writes.append(.deleteSpawner(base))
+    }
+
+    // MARK: ConfigMaps
+
+    func record(named name: String) -> GenericObject? { writtenRecords[name] ?? view.records.objects[name] }
+
+    /// What one transaction writes of a record last is what is written, in the place of what it wrote first.
+    func put(_ record: GenericObject) {
+        let name = record.metadata.name ?? ""
+        writtenRecords[name] = record
+        forge.note(record)
+        let known = writes.firstIndex {
+            if case .put(let earlier) = $0 { earlier.metadata.name == name } else { false }
+        }
+        if let known { writes[known] = .put(record) } else { writes.append(.put(record)) }
+    }
+
+    func remove(recordNamed name: String) {
+        guard let record = record(named: name) else { return }
+        writtenRecords[name] = .some(nil)
+        forge.forget(name)
+        writes.removeAll { if case .put(let earlier) = $0 { earlier.metadata.name == name } else { false } }
+        if record.metadata.uid != nil { writes.append(.remove(record)) }
+    }
 }
 
 extension TaskResource {

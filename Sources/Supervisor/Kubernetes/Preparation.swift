@@ -12,6 +12,8 @@ struct Preparation {
     let own: String
     /// Where the Tasks and Sessions are.
     let sessions: String
+    /// Whether it needs Spawners.
+    let hearsForge: Bool
     /// The host of the git gateway's URL; nil where there is none.
     let gatewayHost: String?
     let logger: Logger
@@ -60,7 +62,7 @@ struct Preparation {
     }
 
     private func look() async throws(Missing) -> Authority {
-        for type in [ResourceType.tasks, .sessions] {
+        for type in [ResourceType.tasks, .sessions] + (hearsForge ? [.spawners] : []) {
             let isKnown: Bool
             do throws(KubernetesError) { isKnown = try await client.has(type) } catch {
                 throw Missing(error, while: "the API server could not be asked for its types")

@@ -28,7 +28,9 @@ final class TaskRouter: Sendable {
         self.fallback = fallback
         self.logger = logger
         (wake, waker) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
-        store.feed.observe { [weak self] change in self?.notice(change.kind, change.name) }
+        store.feed.observe { [weak self] change in
+            if change.kind == TaskSpec.kind || change.kind == SessionSpec.kind { self?.notice(change.kind, change.name) }
+        }
     }
 
     /// Works until its task is cancelled.

@@ -28,13 +28,7 @@ final class LocalGateway: Sendable {
             logger: logger, grants: { try await Self.grant($0, dataDirectory: dataDirectory, store: store) },
             // Before the forge has them, and so before it can tell of them.
             announce: { name, commits in
-                try await store.transact { store in
-                    try store.keep(pushed: commits, at: .now)
-                    if var report = try store.report(name), !report.pushed {
-                        report.pushed = true
-                        try store.keep(report)
-                    }
-                }
+                try await store.transact { try $0.keep(pushed: commits, of: name, at: .now) }
             },
             report: { [logger] name, transfer in
                 do throws(SidecarClient.Failure) {

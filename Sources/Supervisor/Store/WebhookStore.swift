@@ -2,29 +2,7 @@ import Foundation
 import GRDB
 import SessionModel
 
-/// A delivery of a webhook that has been acknowledged.
-struct WebhookDelivery: Sendable {
-    var ordinal: Int64
-    var id: String
-    var event: String
-    var payload: Data
-    var received: Timestamp
-}
-
-/// What became of a delivery, for people.
-struct DeliveryReport: Sendable, Codable {
-    var id: String
-    var event: String
-    var received: Timestamp
-    var handled: Timestamp?
-    /// One sentence for each Spawner, or why it waits.
-    var outcome: String?
-}
-
 extension SQLiteTransaction {
-    /// How long the ids of deliveries are remembered: GitHub redelivers for three days.
-    static let deliveriesKept = TimeSpan.days(7)
-
     static func migrateWebhooks(_ database: Database) throws {
         try database.execute(
             sql: """
@@ -97,14 +75,12 @@ extension SQLiteTransaction {
                 """)
     }
 
-    /// - Parameter subject: what it is about; deliveries of one subject are handled in their order.
-    /// - Returns: false when it has come before.
     func keep(
         delivery id: String, event: String, payload: Data, subject: String = "", at now: Timestamp
     ) throws -> Bool {
         try database.execute(
             sql: "DELETE FROM delivery WHERE handled IS NOT NULL AND received < ?",
-            arguments: [now.milliseconds - Self.deliveriesKept.milliseconds])
+            arguments: [now.milliseconds - WebhookDelivery.kept.milliseconds])
         try database.execute(
             sql: """
                 INSERT INTO delivery (id, event, payload, received, subject) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
@@ -112,7 +88,6 @@ extension SQLiteTransaction {
         return database.changesCount == 1
     }
 
-    /// Deliveries that can be handled now, in the order in which they came: none behind an earlier one of its subject that waits.
     func dueDeliveries(limit: Int, at now: Timestamp) throws -> [WebhookDelivery] {
         try Row.fetchAll(
             database,
@@ -131,12 +106,10 @@ extension SQLiteTransaction {
         }
     }
 
-    /// How many deliveries have not been handled.
     func openDeliveries() throws -> Int {
         try Int.fetchOne(database, sql: "SELECT COUNT(*) FROM delivery WHERE handled IS NULL") ?? 0
     }
 
-    /// When the next delivery that waits is to be looked at again.
     func nextDelivery(after now: Timestamp) throws -> Timestamp? {
         try Int64.fetchOne(
             database, sql: "SELECT MIN(due) FROM delivery WHERE handled IS NULL AND due > ?", arguments: [now.milliseconds]
@@ -149,18 +122,13 @@ extension SQLiteTransaction {
             arguments: [outcome, now.milliseconds, delivery.ordinal])
     }
 
-    /// - Parameters:
-    ///   - outcome: what it waits for.
-    ///   - spawner: that has no room for it: ``makeRoom(at:)`` ends the waiting.
     func postpone(_ delivery: WebhookDelivery, outcome: String, until due: Timestamp, waitsFor spawner: String?) throws {
         try database.execute(
             sql: "UPDATE delivery SET outcome = ?, due = ?, waitsFor = ? WHERE ordinal = ?",
             arguments: [outcome, due.milliseconds, spawner, delivery.ordinal])
     }
 
-    /// For each Spawner the first that waits for room is looked at again.
-    /// - Parameter all: everything that waits, for whatever.
-    func makeRoom(all: Bool = false) throws {
+    func makeRoom(all: Bool) throws {
         try database.execute(
             sql: all
                 ? "UPDATE delivery SET due = NULL WHERE handled IS NULL AND due IS NOT NULL"
@@ -170,7 +138,6 @@ extension SQLiteTransaction {
                 """)
     }
 
-    /// The newest first.
     func deliveries(limit: Int) throws -> [DeliveryReport] {
         try Row.fetchAll(
             database, sql: "SELECT id, event, received, handled, outcome FROM delivery ORDER BY ordinal DESC LIMIT ?",
@@ -182,12 +149,16 @@ extension SQLiteTransaction {
         }
     }
 
-    func keep(pushed commits: [String], at now: Timestamp) throws {
+    func keep(pushed commits: [String], of session: String, at now: Timestamp) throws {
+        if var report = try report(session), !report.pushed {
+            report.pushed = true
+            try keep(report)
+        }
         try database.execute(sql: "DELETE FROM pushedCommit WHERE expires <= ?", arguments: [now.milliseconds])
         for commit in commits {
             try database.execute(
                 sql: "INSERT OR REPLACE INTO pushedCommit VALUES (?, ?)",
-                arguments: [commit, (now + Self.deliveriesKept).milliseconds])
+                arguments: [commit, (now + WebhookDelivery.kept).milliseconds])
         }
     }
 
@@ -200,12 +171,13 @@ extension SQLiteTransaction {
         try String.fetchAll(database, sql: "SELECT document FROM resource WHERE kind = 'Spawner' ORDER BY name")
             .map { try JSON.decode(from: $0) }
     }
+
+    func spawner(named name: String) throws -> SpawnerResource? { try get(SpawnerResource.self, name) }
 }
 
 // MARK: - Repositories
 
 extension SQLiteTransaction {
-    /// The name under which a repository's sessions are known: the one that it had when it was first heard of.
     func knownName(host: String, id: Int64, present name: String) throws -> String {
         if let known = try String.fetchOne(
             database, sql: "SELECT name FROM repository WHERE host = ? AND id = ?", arguments: [host, id])
@@ -224,48 +196,15 @@ extension SQLiteTransaction {
 
 // MARK: - Reports
 
-/// What the forge has been told of a session.
-struct ForgeReport: Sendable, Hashable {
-    /// The session's.
-    var name: String
-    var uid: String
-    var spawner: String
-    /// `host/owner/name`, as the session's key says it.
-    var place: String
-    /// `owner/name`, as the forge calls it.
-    var repository: String
-    var number: Int
-    var defaultBranch: String?
-    var comment: Int64?
-    var written: String?
-    var pushed = false
-    var pullRequest: Int64?
-    var closed = false
-}
-
-/// A reaction, or the answer to one comment.
-struct OutgoingMessage: Sendable, Hashable {
-    var ordinal: Int64 = 0
-    var session: String
-    var repository: String
-    var number: Int
-    var answers: Int64?
-    var target: String?
-    var reaction: String?
-    var made: Timestamp
-}
-
 extension SQLiteTransaction {
     func report(_ name: String) throws -> ForgeReport? {
         try Row.fetchOne(database, sql: "SELECT * FROM report WHERE name = ?", arguments: [name]).map(Self.report)
     }
 
-    /// The names of the sessions of which something may still be told.
     func openReports() throws -> [String] {
         try String.fetchAll(database, sql: "SELECT name FROM report WHERE NOT closed ORDER BY name")
     }
 
-    /// The report of the session that has opened a pull request.
     func report(place: String, pullRequest: Int) throws -> ForgeReport? {
         try Row.fetchOne(
             database, sql: "SELECT * FROM report WHERE place = ? AND pullRequest = ?", arguments: [place, pullRequest]
@@ -279,6 +218,10 @@ extension SQLiteTransaction {
                 report.name, report.uid, report.spawner, report.place, report.repository, report.number, report.defaultBranch,
                 report.comment, report.written, report.pushed, report.pullRequest, report.closed,
             ])
+    }
+
+    func forgetReport(_ name: String) throws {
+        try database.execute(sql: "DELETE FROM report WHERE name = ?", arguments: [name])
     }
 
     private static func report(_ row: Row) -> ForgeReport {
@@ -312,15 +255,30 @@ extension SQLiteTransaction {
         }
     }
 
-    func remove(outgoing ordinal: Int64) throws {
-        try database.execute(sql: "DELETE FROM outgoing WHERE ordinal = ?", arguments: [ordinal])
+    func remove(_ message: OutgoingMessage) throws {
+        try database.execute(sql: "DELETE FROM outgoing WHERE ordinal = ?", arguments: [message.ordinal])
     }
 }
 
-extension SpawnerSpec: IndexedSpec {
-    static var kind: String { "Spawner" }
-    static func sessionName(_ spec: SpawnerSpec, _ status: SpawnerStatus) -> String? { nil }
-    static func phaseName(_ status: SpawnerStatus) -> String { "" }
-    static func isOpen(_ status: SpawnerStatus) -> Bool { false }
-    static func expires(_ spec: SpawnerSpec, _ status: SpawnerStatus) -> Timestamp? { nil }
+// MARK: - One transaction for all of it
+
+extension SQLiteTransaction: ForgeTransaction {
+    /// All that a delivery asks for is done in one transaction.
+    func make(
+        _ request: TaskRouting.Request, of delivery: WebhookDelivery, at now: Timestamp
+    ) throws -> TaskRouting.Answer {
+        try TaskRouting.create(request, at: now, in: self)
+    }
+}
+
+extension SQLiteStore: ForgeStore {
+    @discardableResult
+    func access<Value: Sendable>(
+        _ body: @escaping @Sendable (any ForgeTransaction) throws -> Value
+    ) async throws -> Value {
+        try await transact { try body($0) }
+    }
+
+    /// It is, from the beginning.
+    func settle(_ task: String) {}
 }

@@ -13,7 +13,7 @@ final class Reporter: Sendable {
     private static let patience = TimeSpan.hours(24)
     private static let taskLimit = 200
 
-    private let store: SQLiteStore
+    private let store: any ForgeStore
     private let forge: ForgeFacts
     private let secrets: @Sendable () -> [String]
     private let outbox: Outbox
@@ -25,7 +25,7 @@ final class Reporter: Sendable {
 
     /// - Parameter secrets: what must not be in anything that is told.
     init(
-        store: SQLiteStore, forge: ForgeFacts, secrets: @escaping @Sendable () -> [String], outbox: Outbox = Outbox(),
+        store: any ForgeStore, forge: ForgeFacts, secrets: @escaping @Sendable () -> [String], outbox: Outbox = Outbox(),
         logger: Logger
     ) {
         self.store = store
@@ -63,7 +63,7 @@ final class Reporter: Sendable {
             var due: Timestamp?
             do {
                 if isNew {
-                    let open = try await store.transact { try $0.openReports() }
+                    let open = try await store.access { try $0.openReports() }
                     changed.withLockedValue { $0.formUnion(open) }
                     isNew = false
                 }
@@ -93,7 +93,7 @@ final class Reporter: Sendable {
             }
             for name in names { try await consider(name, &desk) }
             let last = desk.lastMessage
-            for message in try await store.transact({ try $0.outgoing(after: last) }) {
+            for message in try await store.access({ try $0.outgoing(after: last) }) {
                 let id = "message:\(message.ordinal)"
                 desk.lastMessage = message.ordinal
                 desk.messages[id] = message
@@ -119,15 +119,12 @@ final class Reporter: Sendable {
     }
 
     private func subject(_ name: String) async throws -> Subject? {
-        try await store.transact { store in
-            guard var report = try store.report(name) else { return nil }
+        try await store.access { store in
             guard let session = try store.session(named: name) else {
-                if !report.closed {
-                    report.closed = true
-                    try store.keep(report)
-                }
+                try store.forgetReport(name)
                 return nil
             }
+            guard var report = try store.report(name) else { return nil }
             if report.uid != session.metadata.uid {
                 // Another session of the same key: it has a comment of its own.
                 (report.comment, report.written, report.pullRequest) = (nil, nil, nil)
@@ -138,7 +135,7 @@ final class Reporter: Sendable {
             guard !report.closed else { return nil }
             return Subject(
                 report: report, session: session, tasks: try store.tasks(session: name, limit: Self.taskLimit),
-                spawner: try store.get(SpawnerResource.self, report.spawner)?.spec)
+                spawner: try store.spawner(named: report.spawner)?.spec)
         }
     }
 
@@ -191,7 +188,7 @@ final class Reporter: Sendable {
         guard report(of: subject).isFinal, desk.outbox.isSettled("session:\(name)"), desk.outbox.isSettled("pull:\(name)") else {
             return
         }
-        try await store.transact { store in
+        try await store.access { store in
             guard var report = try store.report(name), report.uid == subject.session.metadata.uid else { return }
             report.closed = true
             try store.keep(report)
@@ -220,14 +217,14 @@ final class Reporter: Sendable {
             var isOver = .now - message.made > Self.patience
             if case .none = news {} else { isOver = true }
             guard isOver else { return }
-            try await store.transact { try $0.remove(outgoing: message.ordinal) }
+            try await store.access { try $0.remove(message) }
             desk.messages[id] = nil
             return desk.outbox.forget(id)
         }
         switch news {
         case .none: return
         case .stands(_, let place, let text):
-            try await store.transact { store in
+            try await store.access { store in
                 guard var report = try store.report(name) else { return }
                 if id.hasPrefix("pull:") {
                     report.pullRequest = place
@@ -238,7 +235,7 @@ final class Reporter: Sendable {
                 try Self.note(nil, report.spawner, in: store)
             }
         case .refused(_, let why):
-            try await store.transact { store in
+            try await store.access { store in
                 guard let report = try store.report(name) else { return }
                 try Self.note(why, report.spawner, in: store)
             }
@@ -306,7 +303,7 @@ final class Reporter: Sendable {
             return known.map { .written(at: $0) } ?? .found(nil)
         case .create, .update:
             let name = message.session
-            let (session, tasks, report) = try await store.transact { store in
+            let (session, tasks, report) = try await store.access { store in
                 (
                     try store.session(named: name), try store.tasks(session: name, limit: Self.taskLimit),
                     try store.report(name)
@@ -320,8 +317,8 @@ final class Reporter: Sendable {
     }
 
     /// What the forge does not let us tell is seen at the Spawner.
-    private static func note(_ why: String?, _ name: String, in store: SQLiteTransaction) throws {
-        guard var spawner = try store.get(SpawnerResource.self, name) else { return }
+    private static func note(_ why: String?, _ name: String, in store: any ForgeTransaction) throws {
+        guard var spawner = try store.spawner(named: name) else { return }
         let index = spawner.status.conditions.firstIndex { $0.type == "Reporting" }
         let condition = Condition(
             type: "Reporting", status: why == nil ? .true : .false, reason: why == nil ? "Told" : "Refused",

@@ -3,11 +3,13 @@ import GitHub
 import HTTPServing
 import HTTPTypes
 import Hummingbird
+import Kubernetes
 import SessionModel
 
-/// Spawners over the API of one machine, and what became of the deliveries of webhooks.
+/// Spawners over the API, and what became of the deliveries of webhooks.
 struct SpawnerHandlers: Sendable {
-    let store: SQLiteStore
+    let store: any ForgeStore
+    let runsPods: Bool
 
     /// Makes a Spawner or replaces its spec.
     func put(_ call: Call) async throws -> Response {
@@ -16,37 +18,51 @@ struct SpawnerHandlers: Sendable {
             throw Problem(.invalidRequest, "A Spawner's name is 1 to 63 lower-case letters, digits or '-'.")
         }
         let spec = try await call.json(SpawnerSpec.self)
-        if let mistake = spec.mistake { throw Problem(.invalidRequest, mistake + ".") }
-        do throws(TemplateError) {
-            _ = try PromptTemplate(spec.taskTemplate.prompt)
-        } catch {
-            throw Problem(.invalidRequest, "taskTemplate.prompt: \(error).")
+        if let fault = spec.fault { throw Problem(.invalidRequest, fault + ".") }
+        let template = spec.taskTemplate
+        if !runsPods, let field = template.worker?.podField {
+            throw Problem(.invalidRequest, "taskTemplate.worker.\(field) is for a supervisor in Kubernetes. Leave it out.")
+        }
+        if let credentials = template.credentials, (credentials.secretRef != nil) != runsPods {
+            throw Problem(
+                .invalidRequest,
+                "taskTemplate.credentials names the forge's token by \(runsPods ? "secretRef in a cluster" : "tokenFile on one machine")."
+            )
         }
         let uid = Identity.uid()
-        let (spawner, isNew) = try await store.transact { store in
-            if var known = try store.get(SpawnerResource.self, name) {
+        let (spawner, isNew) = try await stored { store in
+            if var known = try store.spawner(named: name) {
                 guard known.spec != spec else { return (known, false) }
                 known.spec = spec
                 return (try store.update(known), false)
             }
             var status = SpawnerStatus()
-            status.conditions = [
-                Condition(type: "Ready", status: .true, reason: "Valid", message: "", lastTransitionTime: .now)
-            ]
+            status.conditions = [SpawnerStatus.ready(fault: nil, at: .now)]
             let metadata = Metadata(name: name, uid: uid, resourceVersion: "", creationTimestamp: .now)
             return (try store.insert(SpawnerResource(kind: "Spawner", metadata: metadata, spec: spec, status: status)), true)
         }
         return try .json(spawner, status: isNew ? .created : .ok)
     }
 
+    /// What the API server does not take is the caller's mistake.
+    private func stored<Value: Sendable>(
+        _ body: @escaping @Sendable (any ForgeTransaction) throws -> Value
+    ) async throws -> Value {
+        do {
+            return try await store.access(body)
+        } catch let error as KubernetesError where error.code == .invalid || error.code == .badRequest {
+            throw Problem(.invalidRequest, error.message)
+        }
+    }
+
     func list(_ call: Call) async throws -> Response {
-        let list = try await store.transact { (items: try $0.spawners(), version: try $0.version) }
+        let list = try await store.access { (items: try $0.spawners(), version: try $0.version) }
         return try .json(ResourceList(items: list.items, resourceVersion: list.version))
     }
 
     func get(_ call: Call) async throws -> Response {
         let name = call.parameter("name")
-        guard let spawner = try await store.transact({ try $0.get(SpawnerResource.self, name) }) else {
+        guard let spawner = try await store.access({ try $0.spawner(named: name) }) else {
             throw SupervisorAPI.missing("Spawner", name)
         }
         return try .json(spawner)
@@ -55,8 +71,8 @@ struct SpawnerHandlers: Sendable {
     /// Its sessions go on.
     func delete(_ call: Call) async throws -> Response {
         let name = call.parameter("name")
-        try await store.transact { store in
-            guard let spawner = try store.get(SpawnerResource.self, name) else { throw SupervisorAPI.missing("Spawner", name) }
+        try await store.access { store in
+            guard let spawner = try store.spawner(named: name) else { throw SupervisorAPI.missing("Spawner", name) }
             try store.delete(spawner)
         }
         return Response(status: .noContent)
@@ -64,6 +80,6 @@ struct SpawnerHandlers: Sendable {
 
     func deliveries(_ call: Call) async throws -> Response {
         let limit = min(1000, max(1, try call.query("limit", as: Int.self) ?? 100))
-        return try .json(["items": try await store.transact { try $0.deliveries(limit: limit) }])
+        return try .json(["items": try await store.access { try $0.deliveries(limit: limit) }])
     }
 }

@@ -16,15 +16,16 @@ struct WebhookHandler: Sendable {
     /// Of all deliveries that are being read at a time. Nobody has proved anything until the whole body is here.
     private static let maxReading = 100 << 20
 
-    let store: SQLiteStore
+    let store: any ForgeStore
     let secretFile: String
-    let worker: WebhookWorker
+    let onDelivery: @Sendable () -> Void
     private let reading = NIOLockedValueBox(0)
 
-    init(store: SQLiteStore, secretFile: String, worker: WebhookWorker) {
+    /// - Parameter onDelivery: told when there is something to do.
+    init(store: any ForgeStore, secretFile: String, onDelivery: @escaping @Sendable () -> Void) {
         self.store = store
         self.secretFile = secretFile
-        self.worker = worker
+        self.onDelivery = onDelivery
     }
 
     func receive(_ call: Call) async throws -> Response {
@@ -65,10 +66,10 @@ struct WebhookHandler: Sendable {
             throw Problem(.invalidRequest, "The delivery is not JSON.")
         }
         let subject = (try? GitHubEvent(event: event, payload: payload))?.place ?? ""
-        let isNew = try await store.transact {
+        let isNew = try await store.access {
             try $0.keep(delivery: id, event: event, payload: body, subject: subject, at: .now)
         }
-        if isNew { worker.wake() }
+        if isNew { onDelivery() }
         return try .json(["delivery": id, "state": isNew ? "stored" : "known"], status: .accepted)
     }
 }

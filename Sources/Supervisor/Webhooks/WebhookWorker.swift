@@ -13,7 +13,7 @@ final class WebhookWorker: Sendable {
     /// What waits for room is told of it, and looked at so often besides.
     private static let longPause = TimeSpan.minutes(5)
 
-    private let store: SQLiteStore
+    private let store: any ForgeStore
     private let agents: AgentPresets
     private let forge: ForgeFacts
     private let reporter: Reporter?
@@ -23,7 +23,7 @@ final class WebhookWorker: Sendable {
     /// A session sleeps or has ended, or a Spawner was changed.
     private let roomMade: NIOLockedValueBox<Bool?>
 
-    init(store: SQLiteStore, agents: AgentPresets, forge: ForgeFacts, reporter: Reporter? = nil, logger: Logger) {
+    init(store: any ForgeStore, agents: AgentPresets, forge: ForgeFacts, reporter: Reporter? = nil, logger: Logger) {
         self.store = store
         self.agents = agents
         self.forge = forge
@@ -32,6 +32,8 @@ final class WebhookWorker: Sendable {
         (wakes, waker) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         roomMade = NIOLockedValueBox(nil)
         store.feed.observe { [roomMade, waker] change in
+            // Another replica may have taken it.
+            if change.kind == ForgeRecords.Component.delivery.rawValue { waker.yield() }
             guard change.kind == SpawnerSpec.kind || change.kind == SessionSpec.kind && change.rests else { return }
             roomMade.withLockedValue { $0 = true }
             waker.yield()
@@ -53,7 +55,10 @@ final class WebhookWorker: Sendable {
                 let room = roomMade.withLockedValue { $0.take() } ?? false
                 if release || room {
                     let all = release
-                    try await store.transact { try $0.makeRoom(all: all) }
+                    try await store.access { store in
+                        try Self.review(in: store)
+                        try store.makeRoom(all: all)
+                    }
                     release = false
                 }
                 due = try await handleAll()
@@ -76,8 +81,8 @@ final class WebhookWorker: Sendable {
     private func handleAll() async throws -> Timestamp? {
         while !Task.isCancelled {
             let now = Timestamp.now
-            let deliveries = try await store.transact { try $0.dueDeliveries(limit: 50, at: now) }
-            if deliveries.isEmpty { return try await store.transact { try $0.nextDelivery(after: now) } }
+            let deliveries = try await store.access { try $0.dueDeliveries(limit: 50, at: now) }
+            if deliveries.isEmpty { return try await store.access { try $0.nextDelivery(after: now) } }
             // What waits makes all later news of the same issue or pull request wait, so that they stay in order.
             var blocked: Set<String> = []
             for delivery in deliveries where !Task.isCancelled { try await handle(delivery, &blocked) }
@@ -88,7 +93,7 @@ final class WebhookWorker: Sendable {
     private func handle(_ delivery: WebhookDelivery, _ blocked: inout Set<String>) async throws {
         var event: GitHubEvent
         do {
-            guard let read = try GitHubEvent(event: delivery.event, payload: JSON.decode(from: delivery.payload)) else {
+            guard let read = try delivery.read() else {
                 return try await ignore(delivery, "nothing is made of \(delivery.event)")
             }
             event = read
@@ -99,7 +104,7 @@ final class WebhookWorker: Sendable {
         guard !blocked.contains(place) else { return }
         if let id = event.repository.id {
             let (host, name) = (event.repository.host, event.repository.presentName)
-            event.repository.knownAs = try await store.transact { try $0.knownName(host: host, id: id, present: name) }
+            event.repository.knownAs = try await store.access { try $0.knownName(host: host, id: id, present: name) }
         } else {
             event.repository.knownAs = event.repository.presentName.lowercased()
         }
@@ -118,15 +123,27 @@ final class WebhookWorker: Sendable {
         }
     }
 
+    /// Those that others have made, or changed, say whether they can be used.
+    private static func review(in store: any ForgeTransaction) throws {
+        for var spawner in try store.spawners() {
+            let ready = SpawnerStatus.ready(fault: spawner.spec.fault, at: .now)
+            let index = spawner.status.conditions.firstIndex { $0.type == ready.type }
+            let known = index.map { spawner.status.conditions[$0] }
+            guard known?.status != ready.status || known?.message != ready.message else { continue }
+            if let index { spawner.status.conditions[index] = ready } else { spawner.status.conditions.insert(ready, at: 0) }
+            try store.update(spawner)
+        }
+    }
+
     private func ignore(_ delivery: WebhookDelivery, _ why: String) async throws {
-        try await store.transact { try $0.handled(delivery, outcome: "ignored: \(why)", at: .now) }
+        try await store.access { try $0.handled(delivery, outcome: "ignored: \(why)", at: .now) }
     }
 
     private func postpone(
         _ delivery: WebhookDelivery, _ why: String, until: Timestamp, waitsFor spawner: String? = nil
     ) async throws {
         let givenUp = .now - delivery.received > Self.patience
-        try await store.transact { store in
+        try await store.access { store in
             if givenUp {
                 try store.handled(delivery, outcome: "given up: \(why)", at: .now)
             } else {
@@ -150,7 +167,12 @@ extension WebhookWorker {
 
     private func decide(_ event: GitHubEvent) async throws -> [Decided] {
         var decided: [Decided] = []
-        for spawner in try await store.transact({ try $0.spawners() }) {
+        for spawner in try await store.access({ try $0.spawners() }) {
+            let key = "\(spawner.metadata.name):\(event.meaning)"
+            if let fault = spawner.spec.fault {
+                decided.append(Decided(spawner: spawner, decision: .ignore("it cannot be used: \(fault)"), key: key))
+                continue
+            }
             var event = event
             let rules = WebhookRules(name: spawner.metadata.name, spec: spawner.spec)
             var facts = WebhookRules.Facts()
@@ -166,7 +188,6 @@ extension WebhookWorker {
                     decision = .ignore("the forge does not say what has to be known: \(error)")
                 }
             }
-            let key = "\(spawner.metadata.name):\(event.meaning)"
             var spec: TaskSpec?
             if case .task(let draft) = decision {
                 do {
@@ -184,7 +205,7 @@ extension WebhookWorker {
     private func know(_ facts: inout WebhookRules.Facts, _ event: GitHubEvent, _ rules: WebhookRules) async throws {
         let (place, number) = (event.repository.name, event.subject.number)
         if event.subject.isPullRequest {
-            facts.openedFor = try await store.transact { store in
+            facts.openedFor = try await store.access { store in
                 try store.report(place: place, pullRequest: number).flatMap { try store.session(named: $0.name)?.spec.key.number }
             }
         }
@@ -192,7 +213,7 @@ extension WebhookWorker {
         let commit = event.after ?? event.subject.head?.sha ?? ""
         let hour = Timestamp(milliseconds: Timestamp.now.milliseconds - TimeSpan.hours(1).milliseconds)
         let prefix = "\(rules.name):"
-        let (known, pushed, recent) = try await store.transact { store -> ([SessionKey], Bool, Int) in
+        let (known, pushed, recent) = try await store.access { store -> ([SessionKey], Bool, Int) in
             let known = try keys.filter { key in
                 try store.session(named: key.name).map { $0.status.phase != .ended && $0.spec.end != true } ?? false
             }
@@ -251,17 +272,40 @@ extension WebhookWorker {
         case waits(String, for: String)
     }
 
-    /// Everything that a delivery asks for, and that it is done, in one transaction.
+    /// Everything that a delivery asks for. It is done when all its Tasks are with their sessions, at once on one machine; dying before
+    /// that has it looked at again, and what it has made is found by its keys.
     private func perform(
         _ decisions: [Decided], _ event: GitHubEvent, _ delivery: WebhookDelivery
     ) async throws -> Outcome {
-        let fallback = agents.fallback
         let identities = decisions.map { _ in (name: Identity.taskName(), uid: Identity.uid(), session: Identity.uid()) }
-        let (outcome, sentences) = try await store.transact { store -> (Outcome, [String]) in
+        while true {
+            switch try await attempt(decisions, identities, event, delivery) {
+            case .settles(let tasks): for task in tasks { try await store.settle(task) }
+            case .over(let outcome, let sentences):
+                reporter?.wake()
+                for sentence in sentences { logger.info("webhook: \(sentence)", metadata: ["delivery": "\(delivery.id)"]) }
+                return outcome
+            }
+        }
+    }
+
+    private enum Step: Sendable {
+        case over(Outcome, [String])
+        /// Tasks that were made and are not with their sessions yet.
+        case settles([String])
+    }
+
+    private func attempt(
+        _ decisions: [Decided], _ identities: [(name: String, uid: String, session: String)], _ event: GitHubEvent,
+        _ delivery: WebhookDelivery
+    ) async throws -> Step {
+        let fallback = agents.fallback
+        return try await store.access { store in
             var sentences: [String] = []
+            var unsettled: [String] = []
             for (decided, identity) in zip(decisions, identities) {
                 let name = decided.spawner.metadata.name
-                guard let spawner = try store.get(SpawnerResource.self, name),
+                guard let spawner = try store.spawner(named: name),
                     spawner.metadata.uid == decided.spawner.metadata.uid
                 else { continue }
                 switch decided.decision {
@@ -289,7 +333,7 @@ extension WebhookWorker {
                     case .refused(let why):
                         sentences.append("\(name): ignored, \(why)")
                         continue
-                    case .waits(let why): return (Outcome.waits("\(name): \(why)", for: name), [])
+                    case .waits(let why): return .over(.waits("\(name): \(why)", for: name), [])
                     case .admitted: break
                     }
                     // The key stands for what happened, not for how its texts read today.
@@ -297,7 +341,9 @@ extension WebhookWorker {
                         spec: spec, fallback: fallback, digest: Identity.digest(Data(draft.key.utf8)), name: identity.name,
                         uid: identity.uid, sessionUID: identity.session)
                     do {
-                        switch try TaskRouting.create(request, at: .now, in: store) {
+                        switch try store.make(request, of: delivery, at: .now) {
+                        case .created(let task) where task.status.session == nil && !task.status.phase.isTerminal:
+                            unsettled.append(task.metadata.name)
                         case .created(let task):
                             try Self.count(task, spawner, in: store)
                             try Self.report(task, event, spawner, in: store)
@@ -310,22 +356,20 @@ extension WebhookWorker {
                     }
                 }
             }
+            guard unsettled.isEmpty else { return .settles(unsettled) }
             let outcome = sentences.isEmpty ? "ignored: there is no Spawner for it" : sentences.joined(separator: "; ")
             try store.handled(delivery, outcome: outcome, at: .now)
             // There may be more room than one.
-            try store.makeRoom()
-            return (.done, sentences)
+            try store.makeRoom(all: false)
+            return .over(.done, sentences)
         }
-        reporter?.wake()
-        for sentence in sentences { logger.info("webhook: \(sentence)", metadata: ["delivery": "\(delivery.id)"]) }
-        return outcome
     }
 
     /// By its meaning it happens once, however often it is delivered. (A Task has a key of its own.)
-    private static func isNews(_ key: String, in store: SQLiteTransaction) throws -> Bool {
+    private static func isNews(_ key: String, in store: any ForgeTransaction) throws -> Bool {
         guard try store.key(key, at: .now) == nil else { return false }
         try store.keep(
-            key, digest: Identity.digest(Data(key.utf8)), task: "", until: .now + SQLiteTransaction.deliveriesKept, at: .now)
+            key, digest: Identity.digest(Data(key.utf8)), task: "", until: .now + WebhookDelivery.kept, at: .now)
         return true
     }
 
@@ -333,7 +377,7 @@ extension WebhookWorker {
 
     /// Fits a Task to its session, if there is one already.
     private static func admit(
-        _ spec: inout TaskSpec, _ draft: WebhookRules.Draft, _ spawner: SpawnerResource, in store: SQLiteTransaction
+        _ spec: inout TaskSpec, _ draft: WebhookRules.Draft, _ spawner: SpawnerResource, in store: any ForgeTransaction
     ) throws -> Admission {
         if draft.scope.kind != .commit,
             let session = try store.session(named: try draft.scope.key(task: "").name), session.status.phase != .ended,
@@ -355,7 +399,7 @@ extension WebhookWorker {
         return awake < most ? .admitted : .waits("\(awake) sessions are awake, and it may have \(most)")
     }
 
-    private static func count(_ task: TaskResource, _ spawner: SpawnerResource, in store: SQLiteTransaction) throws {
+    private static func count(_ task: TaskResource, _ spawner: SpawnerResource, in store: any ForgeTransaction) throws {
         var spawner = spawner
         spawner.status.tasks = (spawner.status.tasks ?? 0) + 1
         spawner.status.lastEventTime = .now
@@ -368,7 +412,7 @@ extension WebhookWorker {
         try store.update(spawner)
     }
 
-    private static func perform(_ command: CommentCommand, _ session: String, in store: SQLiteTransaction) throws {
+    private static func perform(_ command: CommentCommand, _ session: String, in store: any ForgeTransaction) throws {
         switch command {
         case .continue, .status: break
         case .stop:
@@ -383,7 +427,7 @@ extension WebhookWorker {
 
     /// The session is told of where it was asked for, and the event that made the Task gets a reaction.
     private static func report(
-        _ task: TaskResource, _ event: GitHubEvent, _ spawner: SpawnerResource, in store: SQLiteTransaction
+        _ task: TaskResource, _ event: GitHubEvent, _ spawner: SpawnerResource, in store: any ForgeTransaction
     ) throws {
         guard let key = task.status.session else { return }
         var report =
@@ -400,7 +444,7 @@ extension WebhookWorker {
 
     private static func acknowledge(
         _ command: CommentCommand, _ event: GitHubEvent, _ session: String, _ spawner: SpawnerResource,
-        in store: SQLiteTransaction
+        in store: any ForgeTransaction
     ) throws {
         guard command == .status else { return try react("+1", event, session, spawner, in: store) }
         guard let comment = event.comment else { return }
@@ -411,7 +455,7 @@ extension WebhookWorker {
     }
 
     private static func react(
-        _ reaction: String, _ event: GitHubEvent, _ session: String, _ spawner: SpawnerResource, in store: SQLiteTransaction
+        _ reaction: String, _ event: GitHubEvent, _ session: String, _ spawner: SpawnerResource, in store: any ForgeTransaction
     ) throws {
         guard spawner.spec.report?.reactions != false else { return }
         let target: String

@@ -14,7 +14,7 @@ import Testing
     private static let token = "ghp_theForgesOwnSecret42"
 
     /// A port that nobody listens at. Whoever takes it next may be faster: then the gateway says so, and the test fails.
-    private static func freePort() throws -> Int {
+    static func freePort() throws -> Int {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(descriptor) }
         var address = sockaddr_in()

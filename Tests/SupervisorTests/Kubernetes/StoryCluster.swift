@@ -123,6 +123,9 @@ final class StoryCluster: Sendable {
         return "http://127.0.0.1:\(port)"
     }
 
+    /// Of all supervisors so far, the latest first.
+    var apis: [String] { log.matches(of: /port=(\d+).*serving/).map { "http://127.0.0.1:\($0.output.1)" }.reversed() }
+
     /// What the supervisor's API answers.
     func ask(_ path: String, accept: String = "application/json") async throws -> CurlResponse {
         let headers = [("Authorization", "Bearer a-token-of-at-least-thirty-two-characters"), ("Accept", accept)]
