@@ -105,7 +105,7 @@ public struct SessionMachine: Sendable, Hashable {
         }
     }
 
-    /// What has to be remembered of a session that is ready, has no Task and is idle, beside what was stored.
+    /// What has to be remembered of a session that is ready and has no Task, beside what was stored.
     public struct Quiet: Sendable, Hashable {
         var crashes: Int
         var drainAgainAt: Timestamp?
@@ -113,8 +113,8 @@ public struct SessionMachine: Sendable, Hashable {
 
     /// Nil while anything is under way.
     public var quiet: Quiet? {
-        guard phase == .ready, runtime == .alive, openTasks == 0, let activity, !activity.busy, !activity.draining,
-            !activity.drained, stopAgainAt == nil, unreachableSince == nil, unknownSince == nil
+        guard phase == .ready, runtime == .alive, openTasks == 0, let activity, !activity.draining, !activity.drained,
+            stopAgainAt == nil, unreachableSince == nil, unknownSince == nil
         else { return nil }
         return Quiet(crashes: crashes, drainAgainAt: drainAgainAt)
     }

@@ -44,6 +44,18 @@ private struct World {
 }
 
 @Suite struct SessionMachineTests {
+    /// Any other process is a stray, and is ended.
+    @Test func onlyTheProcessOfTheStoredEpochIsTheSessionsOwn() {
+        for phase in SessionPhase.allCases {
+            var status = SessionResourceStatus(since: Timestamp(milliseconds: 0))
+            (status.phase, status.epoch) = (phase, 3)
+            for epoch in UInt32(1)...5 {
+                let runs = [.starting, .ready, .draining].contains(phase)
+                #expect(status.owns(epoch: epoch) == (runs && epoch == 3), "\(phase) \(epoch)")
+            }
+        }
+    }
+
     @Test func aTaskStartsTheFirstEpochOnce() {
         var world = World()
         #expect(world.send(.tasks(open: 1)) == [.start(epoch: 1)])

@@ -716,7 +716,7 @@ extension SessionReconciler {
             if !mustReload, !mustFollow { againAt = nil }
             return explainWaiting()
         }
-        let mayHandOver = machine.acceptsTurns && knowsLimits && againAt.map { $0 <= now } ?? true
+        let mayHandOver = machine.acceptsTurns && againAt.map { $0 <= now } ?? true
         var work: [Work] = []
         for task in tasks where !task.status.phase.isTerminal {
             let uid = task.metadata.uid
