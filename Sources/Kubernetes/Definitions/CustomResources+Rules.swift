@@ -106,6 +106,8 @@ extension CustomResources {
                         "name events of which Tasks are made: " + GitHubWebhook.knownEvents.joined(separator: ", ")
                     )
                 ]),
+            // The server counts what a rule may cost from the longest text that there may be.
+            "spec.when.githubWebhook.events[]": FieldRules(most: 64),
             "spec.when.githubWebhook.filters": FieldRules(
                 description: "An event must fit one of those for its kind. Without any for its kind it fits.", most: 64),
             "spec.when.githubWebhook.allow.teams[]": FieldRules(most: 256, pattern: "^[^/]+/[^/]+$"),
