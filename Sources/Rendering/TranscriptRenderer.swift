@@ -153,6 +153,7 @@ enum Sentence {
         var left: [String] = []
         if let workspace = results.workspace {
             left.append(Wording.workspace(workspace))
+            if let commits = workspace.commits { left.append(Wording.plural(commits, "new commit")) }
             if let diffstat = workspace.diffstat?.trimmed, !diffstat.isEmpty { left.append(TerminalText.harmlessLine(diffstat)) }
         }
         return [left, cost].filter { !$0.isEmpty }.map { $0.joined(separator: " · ") }

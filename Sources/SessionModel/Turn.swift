@@ -169,6 +169,8 @@ public struct WorkspaceState: Sendable, Hashable, Codable {
     public var branch: String?
     /// The full object name of HEAD; nil before the first commit.
     public var commit: String?
+    /// Commits on HEAD that were not on it when the turn began; nil when there are none.
+    public var commits: Int?
     /// Commits on HEAD that no branch of the remote has; nil before the first commit.
     public var unpushed: Int?
     /// Files that differ from HEAD or are not tracked, at most 100 of them.
@@ -179,11 +181,12 @@ public struct WorkspaceState: Sendable, Hashable, Codable {
     public var diffstat: String?
 
     public init(
-        branch: String? = nil, commit: String? = nil, unpushed: Int? = nil, dirtyFiles: [String] = [], dirtyFileCount: Int = 0,
-        diffstat: String? = nil
+        branch: String? = nil, commit: String? = nil, commits: Int? = nil, unpushed: Int? = nil, dirtyFiles: [String] = [],
+        dirtyFileCount: Int = 0, diffstat: String? = nil
     ) {
         self.branch = branch
         self.commit = commit
+        self.commits = commits
         self.unpushed = unpushed
         self.dirtyFiles = dirtyFiles
         self.dirtyFileCount = dirtyFileCount

@@ -82,7 +82,7 @@ public actor Workspace {
     }
 
     /// What the working tree looks like: branch, HEAD, changed and untracked files, commits that no branch of the remote has, and
-    /// the diffstat since ``prepare(report:)`` returned.
+    /// the new commits and the diffstat since ``prepare(report:)`` returned.
     ///
     /// The diffstat counts commits and changes to tracked files; files that git does not track are left out of it and are among
     /// the dirty files. Without a repository everything is empty.
@@ -98,7 +98,12 @@ public actor Workspace {
         }
         let base: String
         switch start {
-        case .commit(let commit): base = commit
+        case .commit(let commit):
+            base = commit
+            if let head = status.head, head != commit {
+                let count = Int(try await line(["rev-list", "--count", head, "^\(commit)"], .inspect)) ?? 0
+                state.commits = count > 0 ? count : nil
+            }
         case .beforeFirstCommit: base = try await line(["hash-object", "-t", "tree", "--stdin"], .inspect)
         case nil: return state
         }

@@ -46,12 +46,15 @@ import Testing
                     status.results = TurnResults(
                         answer: "I did it.",
                         workspace: WorkspaceState(
-                            branch: "holdfast/issue-7", commit: String(repeating: "a", count: 40), unpushed: 2,
+                            branch: "holdfast/issue-7", commit: String(repeating: "a", count: 40), commits: 3, unpushed: 2,
                             diffstat: " 1 file changed"))
                 }
             ], pullRequest: 12)
         #expect(done.contains("**Holdfast: done** · turn 1 · 2 min 0 s"), "\(done)")
-        #expect(done.contains("Branch `holdfast/issue-7` at \(String(repeating: "a", count: 40))"))
+        #expect(
+            done.contains(
+                "Branch `holdfast/issue-7` at \(String(repeating: "a", count: 40)) with 3 new commits ("),
+            "\(done)")
         #expect(done.contains("2 unpushed commits") && done.contains("pull request #12") && done.contains("\n> I did it."))
         for (phase, word) in [(TaskPhase.failed, "failed"), (.interrupted, "interrupted"), (.cancelled, "stopped")] {
             let text = text([task(phase) { $0.message = "because" }])

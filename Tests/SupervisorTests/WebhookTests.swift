@@ -176,6 +176,29 @@ final class WebhookTests {
         #expect(made == intended, "seed \(seed)")
     }
 
+    /// A repository is known by its number: under another name, or another owner's, its issues keep their sessions. Who takes over the
+    /// name that it had does not get them.
+    @Test func aRenamedRepositoryKeepsItsSessions() async throws {
+        try await apply()
+        try await restart()
+        func comment(_ id: Int, in name: String, repository: Int) -> String {
+            Self.comment(id, on: 7, "c\(id)").replacing(
+                #""id": 1, "full_name": "acme/widgets""#, with: #""id": \#(repository), "full_name": "\#(name)""#)
+        }
+        try await deliver("1", "issue_comment", comment(1, in: "acme/widgets", repository: 1))
+        _ = try await settle()
+        try await deliver("2", "issue_comment", comment(2, in: "acme/gadgets", repository: 1))
+        try await deliver("3", "issue_comment", comment(3, in: "acme/widgets", repository: 2))
+        let reports = try await settle()
+        let tasks = try await tasks()
+        #expect(tasks.count == 3, "\(reports)")
+        let keys = try tasks.map { try #require($0.status.session).description }
+        #expect(keys[0] == "issue:github.com/acme/widgets#7" && keys[1] == keys[0] && keys[2] != keys[0], "\(keys)")
+        // The forge is told under the name that it has now.
+        let report = try await store.transact { try $0.report(try SessionKey(parsing: keys[0]).name) }
+        #expect(report?.repository == "acme/gadgets")
+    }
+
     @Test func aKeyOutlivesItsTask() async throws {
         try await apply()
         try await restart()

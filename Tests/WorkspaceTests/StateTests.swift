@@ -16,12 +16,17 @@ import Workspace
         #expect(
             try await session.workspace.state()
                 == WorkspaceState(
-                    branch: "main", commit: head, unpushed: 1, dirtyFiles: ["README.md", "untracked"], dirtyFileCount: 2,
+                    branch: "main", commit: head, commits: 1, unpushed: 1, dirtyFiles: ["README.md", "untracked"],
+                    dirtyFileCount: 2,
                     diffstat: "2 files changed, 3 insertions(+), 1 deletion(-)"))
         // The next turn starts where this one ended, as far as it was committed.
         try fixture.git("checkout", "--quiet", "--", ".", in: fixture.checkout)
         try await session.prepare()
-        #expect(try await session.workspace.state().diffstat == nil)
+        let next = try await session.workspace.state()
+        #expect(next.diffstat == nil && next.commits == nil)
+        // What was taken away is no new commit.
+        try fixture.git("reset", "--quiet", "--hard", "HEAD~1", in: fixture.checkout)
+        #expect(try await session.workspace.state().commits == nil)
     }
 
     @Test func manyFilesAreCountedAndAHundredListed() async throws {

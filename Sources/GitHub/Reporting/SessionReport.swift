@@ -120,6 +120,7 @@ public struct SessionReport: Sendable, Hashable {
         if let workspace = task?.status.results?.workspace {
             if let branch = workspace.branch { words.append("Branch \(Self.code(branch))") }
             if let commit = workspace.commit { words.append("at \(commit.prefix(40))") }
+            if let commits = workspace.commits { words.append("with \(commits) new commit\(commits == 1 ? "" : "s")") }
             if let changes = workspace.diffstat { words.append("(\(ForeignText.defused(changes, limit: 200)))") }
             if let unsaved = workspace.unsaved {
                 words.append("— not on the forge: \(ForeignText.defused(unsaved, limit: 200))")
