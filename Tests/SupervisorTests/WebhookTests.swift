@@ -87,9 +87,8 @@ final class WebhookTests {
 
     private func deliver(_ id: String, _ event: String, _ payload: String) async throws {
         let subject = try GitHubEvent(event: event, payload: JSON.decode(from: payload))?.place ?? ""
-        _ = try await store.transact {
-            try $0.keep(delivery: id, event: event, payload: Data(payload.utf8), subject: subject, at: .now)
-        }
+        let delivery = WebhookDelivery(id: id, event: event, payload: Data(payload.utf8), received: .now)
+        _ = try await store.transact { try $0.keep(delivery, subject: subject) }
         worker.wake()
     }
 

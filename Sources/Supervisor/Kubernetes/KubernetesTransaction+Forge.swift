@@ -6,19 +6,13 @@ import SessionModel
 extension KubernetesTransaction: ForgeTransaction {
     // MARK: Deliveries
 
-    func keep(delivery id: String, event: String, payload: Data, subject: String, at now: Timestamp) throws -> Bool {
-        let name = ForgeRecords.name(ofDelivery: id)
+    func keep(_ delivery: WebhookDelivery, subject: String) throws -> Bool {
+        let (name, now) = (ForgeRecords.name(ofDelivery: delivery.id), delivery.received)
         guard record(named: name) == nil else { return false }
-        var delivery = StoredDelivery(id: id, event: event, subject: subject, received: now)
-        var read: GitHubEvent?
-        do {
-            read = try GitHubEvent(event: event, payload: JSON.decode(from: payload))
-            if read == nil { (delivery.handled, delivery.outcome) = (now, "ignored: nothing is made of \(event)") }
-        } catch {
-            (delivery.handled, delivery.outcome) = (now, "ignored: \(error)")
-        }
+        var stored = StoredDelivery(id: delivery.id, event: delivery.event, subject: subject, received: now)
+        if delivery.parsed == nil { (stored.handled, stored.outcome) = (now, "ignored: it is not what an event of its kind is") }
         var record = ForgeRecords.new(.delivery, name, in: namespace)
-        try ForgeView.set(delivery, event: read, in: &record)
+        try ForgeView.set(stored, event: delivery.parsed, in: &record)
         put(record)
         let handled = forge.deliveries.filter { $0.value.handled != nil }.sorted { StoredDelivery.cameFirst($0.value, $1.value) }
         let surplus = handled.count - ForgeRecords.mostHandled
@@ -43,7 +37,7 @@ extension KubernetesTransaction: ForgeTransaction {
             guard let record = record(named: name) else { continue }
             due.append(
                 WebhookDelivery(
-                    ordinal: 0, id: delivery.id, event: delivery.event, payload: Data(), received: delivery.received,
+                    id: delivery.id, event: delivery.event, payload: Data(), received: delivery.received,
                     parsed: try ForgeView.event(in: record)))
             if due.count == limit { break }
         }

@@ -20,7 +20,7 @@ protocol ForgeTransaction: StoreTransaction {
 
     /// - Parameter subject: what it is about; deliveries of one subject are handled in their order.
     /// - Returns: false when it has come before.
-    func keep(delivery id: String, event: String, payload: Data, subject: String, at now: Timestamp) throws -> Bool
+    func keep(_ delivery: WebhookDelivery, subject: String) throws -> Bool
     /// Deliveries that can be handled now, in the order in which they came: none behind an earlier one of its subject that waits.
     func dueDeliveries(limit: Int, at now: Timestamp) throws -> [WebhookDelivery]
     /// How many deliveries have not been handled.
@@ -79,7 +79,8 @@ protocol ForgeTransaction: StoreTransaction {
 
 /// A delivery of a webhook that has been acknowledged.
 struct WebhookDelivery: Sendable {
-    var ordinal: Int64
+    /// The store's, where it has one.
+    var ordinal: Int64 = 0
     var id: String
     var event: String
     var payload: Data

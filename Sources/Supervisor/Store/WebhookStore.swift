@@ -75,16 +75,14 @@ extension SQLiteTransaction {
                 """)
     }
 
-    func keep(
-        delivery id: String, event: String, payload: Data, subject: String = "", at now: Timestamp
-    ) throws -> Bool {
+    func keep(_ delivery: WebhookDelivery, subject: String) throws -> Bool {
         try database.execute(
             sql: "DELETE FROM delivery WHERE handled IS NOT NULL AND received < ?",
-            arguments: [now.milliseconds - WebhookDelivery.kept.milliseconds])
+            arguments: [delivery.received.milliseconds - WebhookDelivery.kept.milliseconds])
         try database.execute(
             sql: """
                 INSERT INTO delivery (id, event, payload, received, subject) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
-                """, arguments: [id, event, payload, now.milliseconds, subject])
+                """, arguments: [delivery.id, delivery.event, delivery.payload, delivery.received.milliseconds, subject])
         return database.changesCount == 1
     }
 

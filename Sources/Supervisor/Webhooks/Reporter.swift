@@ -319,19 +319,15 @@ final class Reporter: Sendable {
     /// What the forge does not let us tell is seen at the Spawner.
     private static func note(_ why: String?, _ name: String, in store: any ForgeTransaction) throws {
         guard var spawner = try store.spawner(named: name) else { return }
-        let index = spawner.status.conditions.firstIndex { $0.type == "Reporting" }
         let condition = Condition(
             type: "Reporting", status: why == nil ? .true : .false, reason: why == nil ? "Told" : "Refused",
             message: why.map { "The forge does not take what it is to be told: \($0)".prefix(bytes: 1000) } ?? "",
             lastTransitionTime: .now)
-        if let index {
-            let known = spawner.status.conditions[index]
-            guard known.status != condition.status || known.message != condition.message else { return }
-            spawner.status.conditions[index] = condition
-        } else {
-            guard why != nil else { return }
-            spawner.status.conditions.append(condition)
-        }
+        // That all is well is said only of what was not.
+        guard !spawner.status.states(condition),
+            why != nil || spawner.status.conditions.contains(where: { $0.type == "Reporting" })
+        else { return }
+        spawner.status.state(condition)
         try store.update(spawner)
     }
 }

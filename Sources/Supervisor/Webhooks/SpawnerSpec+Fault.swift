@@ -20,4 +20,20 @@ extension SpawnerStatus {
             type: "Ready", status: fault == nil ? .true : .false, reason: fault == nil ? "Valid" : "Invalid",
             message: fault.map { "\($0): nothing is made of events until it is mended" } ?? "", lastTransitionTime: now)
     }
+
+    /// Whether a condition says already what it is to say.
+    func states(_ condition: Condition) -> Bool {
+        conditions.contains {
+            $0.type == condition.type && $0.status == condition.status && $0.message == condition.message
+        }
+    }
+
+    /// Sets a condition, in the place of the one of its type.
+    mutating func state(_ condition: Condition) {
+        if let index = conditions.firstIndex(where: { $0.type == condition.type }) {
+            conditions[index] = condition
+        } else {
+            conditions.append(condition)
+        }
+    }
 }

@@ -65,10 +65,9 @@ struct WebhookHandler: Sendable {
         guard let payload = try? await offLoop({ try JSON.decode(JSONValue.self, from: body) }) else {
             throw Problem(.invalidRequest, "The delivery is not JSON.")
         }
-        let subject = (try? GitHubEvent(event: event, payload: payload))?.place ?? ""
-        let isNew = try await store.access {
-            try $0.keep(delivery: id, event: event, payload: body, subject: subject, at: .now)
-        }
+        let delivery = WebhookDelivery(
+            id: id, event: event, payload: body, received: .now, parsed: try? GitHubEvent(event: event, payload: payload))
+        let isNew = try await store.access { try $0.keep(delivery, subject: delivery.parsed?.place ?? "") }
         if isNew { onDelivery() }
         return try .json(["delivery": id, "state": isNew ? "stored" : "known"], status: .accepted)
     }

@@ -20,8 +20,15 @@ final class WebhookWorker: Sendable {
     private let logger: Logger
     private let wakes: AsyncStream<Void>
     private let waker: AsyncStream<Void>.Continuation
-    /// A session sleeps or has ended, or a Spawner was changed.
-    private let roomMade: NIOLockedValueBox<Bool?>
+    private let news: NIOLockedValueBox<News>
+    /// Why nothing can be made by Spawners, by what they say: a template is tried once.
+    private let faults = NIOLockedValueBox<[SpawnerSpec: String?]>([:])
+
+    private struct News {
+        /// A session sleeps or has ended, or a Spawner was changed.
+        var room = false
+        var spawners = true
+    }
 
     init(store: any ForgeStore, agents: AgentPresets, forge: ForgeFacts, reporter: Reporter? = nil, logger: Logger) {
         self.store = store
@@ -30,12 +37,15 @@ final class WebhookWorker: Sendable {
         self.reporter = reporter
         self.logger = logger
         (wakes, waker) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
-        roomMade = NIOLockedValueBox(nil)
-        store.feed.observe { [roomMade, waker] change in
+        news = NIOLockedValueBox(News())
+        store.feed.observe { [news, waker] change in
+            switch change.kind {
             // Another replica may have taken it.
-            if change.kind == ForgeRecords.Component.delivery.rawValue { waker.yield() }
-            guard change.kind == SpawnerSpec.kind || change.kind == SessionSpec.kind && change.rests else { return }
-            roomMade.withLockedValue { $0 = true }
+            case ForgeRecords.Component.delivery.rawValue: break
+            case SpawnerSpec.kind: news.withLockedValue { $0 = News(room: true, spawners: true) }
+            case SessionSpec.kind where change.rests: news.withLockedValue { $0.room = true }
+            default: return
+            }
             waker.yield()
         }
     }
@@ -52,13 +62,14 @@ final class WebhookWorker: Sendable {
         for await _ in wakes {
             let due: Timestamp?
             do {
-                let room = roomMade.withLockedValue { $0.take() } ?? false
-                if release || room {
+                let news = news.withLockedValue { news in
+                    defer { news = News(room: false, spawners: false) }
+                    return news
+                }
+                if news.spawners { try await review() }
+                if release || news.room {
                     let all = release
-                    try await store.access { store in
-                        try Self.review(in: store)
-                        try store.makeRoom(all: all)
-                    }
+                    try await store.access { try $0.makeRoom(all: all) }
                     release = false
                 }
                 due = try await handleAll()
@@ -123,16 +134,27 @@ final class WebhookWorker: Sendable {
         }
     }
 
-    /// Those that others have made, or changed, say whether they can be used.
-    private static func review(in store: any ForgeTransaction) throws {
-        for var spawner in try store.spawners() {
-            let ready = SpawnerStatus.ready(fault: spawner.spec.fault, at: .now)
-            let index = spawner.status.conditions.firstIndex { $0.type == ready.type }
-            let known = index.map { spawner.status.conditions[$0] }
-            guard known?.status != ready.status || known?.message != ready.message else { continue }
-            if let index { spawner.status.conditions[index] = ready } else { spawner.status.conditions.insert(ready, at: 0) }
-            try store.update(spawner)
+    /// Spawners that others have made or changed say whether they can be used.
+    private func review() async throws {
+        let spawners = try await store.access { try $0.spawners() }
+        let specs = Set(spawners.map(\.spec))
+        faults.withLockedValue { faults in faults = faults.filter { specs.contains($0.key) } }
+        for spawner in spawners {
+            let ready = SpawnerStatus.ready(fault: fault(of: spawner.spec), at: .now)
+            guard spawner.status.states(ready) == false else { continue }
+            try await store.access { store in
+                guard var known = try store.spawner(named: spawner.metadata.name), known.spec == spawner.spec else { return }
+                known.status.state(ready)
+                try store.update(known)
+            }
         }
+    }
+
+    private func fault(of spec: SpawnerSpec) -> String? {
+        if let known = faults.withLockedValue({ $0[spec] }) { return known }
+        let fault = spec.fault
+        faults.withLockedValue { $0[spec] = .some(fault) }
+        return fault
     }
 
     private func ignore(_ delivery: WebhookDelivery, _ why: String) async throws {
@@ -169,7 +191,7 @@ extension WebhookWorker {
         var decided: [Decided] = []
         for spawner in try await store.access({ try $0.spawners() }) {
             let key = "\(spawner.metadata.name):\(event.meaning)"
-            if let fault = spawner.spec.fault {
+            if let fault = fault(of: spawner.spec) {
                 decided.append(Decided(spawner: spawner, decision: .ignore("it cannot be used: \(fault)"), key: key))
                 continue
             }
