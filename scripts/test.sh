@@ -4,6 +4,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 [ -n "${HOLDFAST_LONG:-}" ] || unset HOLDFAST_LONG
+# Of one target, in seconds.
+limit=${TEST_TIMEOUT:-$([ -n "${HOLDFAST_LONG:-}" ] && echo 3600 || echo 900)}
 
 targets=${TESTS:-$(ls -d Tests/*Tests | xargs -n1 basename)}
 log=$(mktemp)
@@ -11,7 +13,7 @@ trap 'rm -f "$log"' EXIT
 passed=0 failed=0 broken=""
 for target in $targets; do
   start=$SECONDS
-  timeout --kill-after=10 "${TEST_TIMEOUT:-900}" \
+  timeout --kill-after=10 "$limit" \
     "${SWIFT:-swift}" test --skip-build --filter "^$target\\." >"$log" 2>&1
   status=$?
   # Not the last line, "Test run with 12 tests …".

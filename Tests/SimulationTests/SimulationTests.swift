@@ -3,7 +3,7 @@ import Simulation
 import Testing
 
 @Suite struct SimulationTests {
-    private static let last: UInt64 = ProcessInfo.processInfo.environment["HOLDFAST_LONG"] == nil ? 10_000 : 1_000_000
+    private static let last: UInt64 = ProcessInfo.processInfo.environment["HOLDFAST_LONG"] == nil ? 10_000 : 200_000
 
     @Test(arguments: [false, true])
     func noRuleIsBroken(dense: Bool) {
