@@ -53,6 +53,9 @@ struct LifetimeOptions: ParsableArguments {
     @Option(help: "How long an idempotency key is remembered.", transform: Reading.span)
     var dedupeWindow: TimeSpan?
 
+    @Option(help: "Without a scope: how long its result is kept while no supervisor asks for it.", transform: Reading.span)
+    var resultHold: TimeSpan?
+
     var lifetime: Lifetime {
         var lifetime = Lifetime()
         lifetime.idleTimeout = idleTimeout
@@ -71,6 +74,7 @@ struct LifetimeOptions: ParsableArguments {
         lifetime.maxTurns = maxTurns
         lifetime.maxTokens = maxTokens
         lifetime.dedupeWindow = dedupeWindow
+        lifetime.resultHold = resultHold
         return lifetime
     }
 }

@@ -23,7 +23,10 @@ extension Lifetime {
         public var limits: TurnLimits
     }
 
-    public var resolved: Resolved {
+    /// For a session of any scope; what concerns one of a commit only is missing.
+    public var resolved: Resolved { resolved(for: .pullRequest) }
+
+    public func resolved(for scope: ScopeKind) -> Resolved {
         var limits = TurnLimits()
         if let turnTimeout { limits.turnTimeout = turnTimeout }
         if let inputTimeout { limits.inputTimeout = inputTimeout }
@@ -33,6 +36,7 @@ extension Lifetime {
         limits.maxTurns = maxTurns
         limits.maxTokens = maxTokens
         limits.countBackground = countBackground ?? false
+        if scope == .commit { limits.resultHold = resultHold ?? .minutes(10) }
         return Resolved(
             idleTimeout: idleTimeout ?? .minutes(30), onIdle: onIdle ?? .suspend, ttl: ttl ?? .days(7),
             drainTimeout: drainTimeout ?? .minutes(10), suspendedTTL: suspendedTTL ?? .days(14),
@@ -45,6 +49,7 @@ extension Lifetime {
         let positive = [
             ("idleTimeout", idleTimeout), ("ttl", ttl), ("suspendedTTL", suspendedTTL), ("turnTimeout", turnTimeout),
             ("inputTimeout", inputTimeout), ("startTimeout", startTimeout), ("dedupeWindow", dedupeWindow),
+            ("resultHold", resultHold),
         ]
         for case (let name, let span?) in positive where span <= .zero { return "lifetime.\(name) must be more than zero" }
         let others = [("drainTimeout", drainTimeout), ("agentIdle", agentIdle), ("archiveTTL", archiveTTL)]

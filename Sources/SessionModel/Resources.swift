@@ -278,10 +278,11 @@ public struct Lifetime: Sendable, Hashable, Codable {
     public var maxTurns: Int?
     public var maxTokens: Int64?
     public var dedupeWindow: TimeSpan?
+    public var resultHold: TimeSpan?
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case idleTimeout, onIdle, countBackground, ttl, drainTimeout, suspendedTTL, onScopeClosed, archiveTTL
-        case turnTimeout, inputTimeout, agentIdle, startTimeout, maxQueuedTurns, maxTurns, maxTokens, dedupeWindow
+        case turnTimeout, inputTimeout, agentIdle, startTimeout, maxQueuedTurns, maxTurns, maxTokens, dedupeWindow, resultHold
     }
 
     public init() {}

@@ -84,7 +84,7 @@ public struct SessionMachine: Sendable, Hashable {
         phase = .pending
         epoch = 0
         since = createdAt
-        self.lifetime = (lifetime ?? Lifetime()).resolved
+        self.lifetime = (lifetime ?? Lifetime()).resolved(for: scope)
         self.scope = scope
         self.createdAt = createdAt
         runtime = .none
@@ -274,7 +274,7 @@ extension SessionMachine {
             if runtime == .unknown { check(at: now, &effects) }
         case .wishes(let wishes):
             self.wishes = wishes
-            lifetime = (wishes.lifetime ?? Lifetime()).resolved
+            lifetime = (wishes.lifetime ?? Lifetime()).resolved(for: scope)
         case .tasks(let open, let sent):
             openTasks = open
             hasSent = sent

@@ -132,11 +132,16 @@ public struct TurnLimits: Sendable, Hashable, Codable {
     public var maxTokens: Int64?
     /// Whether processes that the agent left running count as work.
     public var countBackground = false
+    /// Of a session of one Task: how long its result is kept for whoever asks, before it drains and ends by itself; nil is for ever.
+    public var resultHold: TimeSpan?
     public init() {}
 
     /// What is wrong with them, as one sentence; nil when nothing is.
     public var mistake: String? {
-        for (name, span) in [("turnTimeout", turnTimeout), ("inputTimeout", inputTimeout), ("dedupeWindow", dedupeWindow)]
+        for (name, span) in [
+            ("turnTimeout", turnTimeout), ("inputTimeout", inputTimeout), ("dedupeWindow", dedupeWindow),
+            ("resultHold", resultHold ?? dedupeWindow),
+        ]
         where span <= .zero { return "\(name) must be more than zero" }
         for (name, span) in [("cancelGrace", cancelGrace), ("agentIdle", agentIdle)] where span < .zero {
             return "\(name) must not be negative"

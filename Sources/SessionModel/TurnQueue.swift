@@ -174,8 +174,19 @@ extension TurnQueue {
             moments.append(agentIdleSince + limits.agentIdle)
         }
         if let keepAliveUntil { moments.append(keepAliveUntil) }
+        if let holdEnds { moments.append(holdEnds) }
         return moments.min()
     }
+
+    /// When a session of one Task has waited long enough for somebody to ask for its result.
+    private var holdEnds: Timestamp? {
+        guard let hold = limits.resultHold, draining == nil, lastOrdinal > 0, live.isEmpty else { return nil }
+        return idleSince.map { $0 + hold }
+    }
+
+    /// Nobody has asked for its result: it has drained, and its process is to end by itself.
+    public var endsByItself: Bool { drained && draining?.reason == Self.heldLongEnough }
+    private static let heldLongEnough = "its result was kept for as long as it was to be"
 }
 
 // MARK: - Reading
@@ -542,6 +553,9 @@ extension TurnQueue {
             }
         } else if agentWarm, !countsBackground, let agentIdleSince, agentIdleSince + limits.agentIdle <= now {
             sweep("idle for \(limits.agentIdle)", &effects)
+        }
+        if let holdEnds, holdEnds <= now, !isBusy(at: now) {
+            record(.sessionDraining(SessionDraining(reason: Self.heldLongEnough, deadline: now)), at: now, &effects)
         }
     }
 

@@ -103,6 +103,49 @@ import Testing
         #expect(bench.queue.counts.succeeded == 3)
     }
 
+    @Test func aResultThatNobodyAsksForIsKeptForItsTime() {
+        var limits = TurnLimits()
+        limits.resultHold = .minutes(10)
+        limits.agentIdle = .days(1)
+        var bench = Bench(limits: limits)
+        _ = bench.wait(.hours(1))
+        #expect(bench.queue.draining == nil, "there is no result yet")
+        bench.enqueue()
+        _ = bench.wait(.minutes(20))
+        #expect(bench.queue.draining == nil, "it works")
+        bench.finish(1)
+        _ = bench.wait(.minutes(9))
+        bench.send(.attached)
+        _ = bench.wait(.hours(1))
+        #expect(bench.queue.draining == nil, "somebody looks at it")
+        bench.send(.detached)
+        _ = bench.wait(.minutes(9))
+        #expect(bench.queue.draining == nil && !bench.queue.endsByItself)
+        _ = bench.wait(.minutes(2))
+        #expect(bench.queue.drained && bench.queue.endsByItself)
+        #expect(bench.enqueue().problem == .draining)
+    }
+
+    @Test func aSessionThatWasAskedToDrainDoesNotEndByItself() {
+        var limits = TurnLimits()
+        limits.resultHold = .minutes(10)
+        for hold in [nil, TimeSpan.minutes(10)] {
+            limits.resultHold = hold
+            var bench = Bench(limits: limits)
+            bench.enqueue()
+            bench.finish(1)
+            bench.send(.drain(DrainRequest(ifIdleFor: .zero)))
+            bench.send(.hostClear)
+            _ = bench.wait(.hours(1))
+            #expect(bench.queue.drained && !bench.queue.endsByItself)
+        }
+        var bench = Bench()
+        bench.enqueue()
+        bench.finish(1)
+        _ = bench.wait(.days(1))
+        #expect(bench.queue.draining == nil, "others wait for whoever drains them")
+    }
+
     @Test func aKeyMakesOneTurn() {
         var limits = TurnLimits()
         limits.dedupeWindow = .hours(1)

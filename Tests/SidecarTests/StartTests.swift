@@ -38,6 +38,24 @@ private func refusal(
         return String(found!)
     }
 
+    @Test func aSessionOfOneTaskEndsByItselfWhenNobodyAsksForItsResult() async throws {
+        try await withHome { home in
+            let sidecar = try await SidecarProcess.start(in: home, agent: .demo(), arguments: ["--result-hold", "300ms"])
+            defer { sidecar.kill(SIGKILL) }
+            _ = try await sidecar.enqueue("run: sleep 1\nsay: done")
+            #expect(try await sidecar.waitForExit() == .code(0))
+            // Not before its time, and with all of it on the disk.
+            let folder = home.state + "/transcript"
+            let lines = try FileManager.default.contentsOfDirectory(atPath: folder).sorted().flatMap { file in
+                try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8).split(separator: "\n")
+            }
+            let ended = lines.firstIndex { $0.contains(#""turn.ended""#) && $0.contains("succeeded") }
+            let drained = lines.firstIndex { $0.contains(#""session.drained""#) }
+            #expect(ended != nil && drained != nil && ended! < drained!, "\(lines)")
+            #expect(home.processes.isEmpty)
+        }
+    }
+
     @Test func overTCPOnlyTheTokenOpens() async throws {
         try await withHome { home in
             let file = try home.write("token", token + "\n")

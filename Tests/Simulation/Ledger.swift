@@ -162,7 +162,7 @@ final class Ledger {
         guard !world.wasContested, let before = changesBefore[uid], before == lifetimeChanges[sidecar.session, default: 0],
             let session = world.store.sessions[sidecar.session], sidecar.belongs(to: session)
         else { return }
-        if sidecar.queue.limits != (session.spec.lifetime ?? Lifetime()).resolved.limits {
+        if sidecar.queue.limits != (session.spec.lifetime ?? Lifetime()).resolved(for: session.spec.key.kind).limits {
             world.violate("limits are told first", "\(sidecar.session) judges a Task by limits of before")
         }
     }

@@ -137,6 +137,8 @@ struct Plan {
         lifetime.turnTimeout = random.pick([.seconds(30), .minutes(20)])
         lifetime.inputTimeout = random.pick([.seconds(20), .minutes(10)])
         lifetime.agentIdle = random.pick([nil, .seconds(10)])
+        // Not a number of its own, so that a seed goes on to mean what it did.
+        lifetime.resultHold = lifetime.agentIdle == nil ? nil : .seconds(30)
         lifetime.startTimeout = random.pick([nil, .seconds(20)])
         lifetime.maxQueuedTurns = random.pick([nil, 1, 2])
         lifetime.maxTurns = random.pick([nil, nil, nil, nil, nil, 3])

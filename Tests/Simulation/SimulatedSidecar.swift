@@ -127,6 +127,7 @@ final class SimulatedSidecar {
         watchers = []
         for watcher in told { watcher() }
         armTimer()
+        if queue.endsByItself { whenDurable { [self] _ in end("exit code 0") } }
         return reply
     }
 

@@ -243,7 +243,7 @@ final class SimulatedController {
                 return done(.postponed("epoch \(living.epoch) is still ending"))
             }
             world.ledger.starts(session, epoch: epoch)
-            let limits = (session.spec.lifetime ?? Lifetime()).resolved.limits
+            let limits = (session.spec.lifetime ?? Lifetime()).resolved(for: session.spec.key.kind).limits
             let sidecar = SimulatedSidecar(world, session: session, epoch: epoch, limits: limits)
             world.ledger.allowed(limits, in: sidecar)
             world.sidecars.append(sidecar)

@@ -101,6 +101,7 @@ extension SessionPod {
         ]
         if let maxTurns = limits.maxTurns { arguments += ["--max-turns", "\(maxTurns)"] }
         if let maxTokens = limits.maxTokens { arguments += ["--max-tokens", "\(maxTokens)"] }
+        if let hold = limits.resultHold { arguments += ["--result-hold", hold.description] }
         if limits.countBackground { arguments.append("--count-background") }
         return arguments
     }

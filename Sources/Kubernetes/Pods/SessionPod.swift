@@ -41,7 +41,7 @@ public struct SessionPod: Sendable {
         self.epoch = epoch
         self.namespace = namespace
         self.settings = settings
-        lifetime = (session.spec.lifetime ?? Lifetime()).resolved
+        lifetime = (session.spec.lifetime ?? Lifetime()).resolved(for: session.spec.key.kind)
         name = Self.name(session: session.metadata.name, epoch: epoch)
     }
 

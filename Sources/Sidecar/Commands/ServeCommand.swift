@@ -56,6 +56,8 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "How many turns are accepted in the session's whole life.") var maxTurns: Int?
     @Option(help: "After so many tokens no further turn begins.") var maxTokens: Int64?
     @Flag(help: "Processes that the agent left running count as work.") var countBackground = false
+    @Option(help: "For a session of one Task: how long it keeps its result for whoever asks, before it ends by itself.")
+    var resultHold: TimeSpan?
     @Option(help: "How long a running turn may go on after SIGTERM.") var grace: TimeSpan = .seconds(25)
     @Option(help: "How long a client may take to send a request, or to take a part of an answer, before it is disconnected.")
     var clientTimeout: TimeSpan = .seconds(30)
@@ -123,13 +125,23 @@ struct ServeCommand: AsyncParsableCommand {
                     }
                 }
             }
+            @Sendable func end() async -> Never {
+                await session.stop()
+                unlink(socket)
+                Glibc.exit(0)
+            }
             group.addTask {
                 for await signal in signals {
                     listening.notice("ending", metadata: ["signal": "\(signal)", "grace": "\(grace)"])
                     await session.drainForShutdown(grace: grace)
-                    await session.stop()
-                    unlink(socket)
-                    Glibc.exit(0)
+                    await end()
+                }
+            }
+            if resultHold != nil {
+                group.addTask {
+                    await session.waitUntilItEndsByItself()
+                    listening.notice("ending: nobody has asked for the result")
+                    await end()
                 }
             }
             try await group.next()
@@ -167,6 +179,7 @@ struct ServeCommand: AsyncParsableCommand {
         limits.maxTurns = maxTurns
         limits.maxTokens = maxTokens
         limits.countBackground = countBackground
+        limits.resultHold = resultHold
         if let mistake = limits.mistake { throw Problem(.invalidRequest, mistake + ".") }
         let socketPath = Self.absolute(socket)
         let runtime = runtimeDir.map(Self.absolute) ?? socketPath + ".d"

@@ -680,6 +680,14 @@ extension Session {
             limits: queue.limits)
     }
 
+    /// Returns when its result was kept for as long as it was to be, and all that happened is durable.
+    public func waitUntilItEndsByItself() async {
+        while !queue.endsByItself {
+            guard (try? await waitForChange(after: signal.version, until: .now + .hours(24))) != nil else { return }
+        }
+        try? await durablySettled()
+    }
+
     /// Drains for a SIGTERM, and returns when nothing runs any more.
     public func drainForShutdown(grace: TimeSpan) async {
         handle(.drain(DrainRequest(deadline: grace, reason: "the sidecar was told to end")))

@@ -45,7 +45,7 @@ struct LocalRuntime: Runtime {
         try directory.write(record)
         let log = try directory.openLog()
         defer { close(log) }
-        let limits = (session.spec.lifetime ?? Lifetime()).resolved.limits
+        let limits = (session.spec.lifetime ?? Lifetime()).resolved(for: session.spec.key.kind).limits
         var spawn = Spawn(
             [
                 sidecar, "serve", "--state-dir", directory.state, "--socket", record.socket, "--runtime-dir", run,
@@ -56,6 +56,7 @@ struct LocalRuntime: Runtime {
                 "--dedupe-window", limits.dedupeWindow.description,
             ] + (limits.maxTurns.map { ["--max-turns", "\($0)"] } ?? [])
                 + (limits.maxTokens.map { ["--max-tokens", "\($0)"] } ?? [])
+                + (limits.resultHold.map { ["--result-hold", $0.description] } ?? [])
                 + (limits.countBackground ? ["--count-background"] : []), environment: environment, directory: directory.path)
         spawn.grouping = .session
         spawn.descriptors = [nil, log, log]

@@ -75,6 +75,31 @@ import Testing
         }
     }
 
+    /// A Task without a scope costs nothing any more when its time is up, although nobody is there to end its pod.
+    @Test func thePodOfATaskAloneEndsWithoutASupervisor() async throws {
+        try await StoryCluster.run { cluster in
+            let supervisor = try cluster.startSupervisor()
+            var lifetime = Lifetime()
+            lifetime.resultHold = .seconds(2)
+            let spec = TaskSpec(
+                prompt: "run: sleep 3", worker: AgentDescription(driver: .acp, command: ["holdfast-demo-agent"]),
+                lifetime: lifetime)
+            _ = try await cluster.tasks.create(TaskObject(metadata: ObjectMeta(name: "alone"), spec: spec, status: nil))
+            _ = try await cluster.task("alone") { $0.phase == .running }
+            cluster.kill(supervisor)
+            let pod = try await cluster.until("the end of the pod") {
+                try await cluster.pods.list().items.first { $0["status"]?["phase"]?.string == "Succeeded" }
+            }
+            #expect(pod.metadata.deletionTimestamp == nil, "nobody has deleted it")
+            #expect(await cluster.kubelet.livingPods == 0)
+            // What it did went with its pod, and the next supervisor says so.
+            try cluster.startSupervisor()
+            let end = try await cluster.end(of: "alone")
+            #expect(end.phase == .interrupted && end.reason == .journalLost, "\(end)")
+            try await cluster.until("that nothing is left") { try await cluster.pods.list().items.isEmpty ? true : nil }
+        }
+    }
+
     @Test func aLeaderThatDiesInTheMiddleOfATurnIsReplaced() async throws {
         try await StoryCluster.run { cluster in
             let first = try cluster.startSupervisor()
