@@ -341,6 +341,8 @@ public struct SessionResourceStatus: Sendable, Hashable, Codable {
     public var since: Timestamp
     /// When the present incarnation became ready.
     public var startedAt: Timestamp?
+    /// What ``SessionSpec/startDigest`` was when the present incarnation was made.
+    public var startedWith: String?
     /// Why it is in this phase, as a sentence.
     public var message: String?
     public var conditions: [Condition]

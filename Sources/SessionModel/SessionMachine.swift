@@ -133,6 +133,8 @@ public struct SessionMachine: Sendable, Hashable {
 /// Why a session has entered a phase, for counting.
 public enum PhaseCause: String, Sendable, Hashable, CaseIterable {
     case idle = "Idle"
+    /// Its worker or its workspace is another one now.
+    case changed = "Changed"
     case user = "User"
     case ttl = "TTL"
     case suspendedTTL = "SuspendedTTL"
@@ -157,10 +159,14 @@ extension SessionMachine {
         public var scopeClosed: Bool
         /// The epoch that is to run although no Task needs it.
         public var wake: UInt32
+        /// What runs was started with another worker or workspace than the session has now.
+        public var isOutdated: Bool
 
         public init(
-            lifetime: Lifetime? = nil, suspend: Bool = false, end: Bool = false, scopeClosed: Bool = false, wake: UInt32 = 0
+            lifetime: Lifetime? = nil, suspend: Bool = false, end: Bool = false, scopeClosed: Bool = false, wake: UInt32 = 0,
+            isOutdated: Bool = false
         ) {
+            self.isOutdated = isOutdated
             self.lifetime = lifetime
             self.suspend = suspend
             self.end = end
@@ -168,10 +174,11 @@ extension SessionMachine {
             self.wake = wake
         }
 
-        public init(_ spec: SessionSpec) {
+        public init(_ spec: SessionSpec, isOutdated: Bool = false) {
             self.init(
                 lifetime: spec.lifetime, suspend: spec.suspend ?? false, end: spec.end ?? false,
-                scopeClosed: spec.scopeClosed ?? false, wake: spec.wake ?? 0)
+                scopeClosed: spec.scopeClosed ?? false, wake: spec.wake ?? 0,
+                isOutdated: isOutdated)
         }
     }
 
@@ -549,7 +556,10 @@ extension SessionMachine {
     }
 
     /// For how long it must have been idle before it is asked to drain.
-    private var idleLimit: TimeSpan { isDone ? .zero : lifetime.idleTimeout }
+    private var idleLimit: TimeSpan { isDone || isOutdated ? .zero : lifetime.idleTimeout }
+
+    /// It is to sleep at its next idle moment, so that it wakes with what it was given since. One that ends when it is idle does that.
+    private var isOutdated: Bool { wishes.isOutdated && lifetime.onIdle == .suspend }
 
     /// When the sidecar is to be asked whether it is idle, or told that its time is up.
     private var drainDue: Timestamp? {
@@ -593,6 +603,7 @@ extension SessionMachine {
     }
 
     private var idleReason: Reason {
+        if !isDone, isOutdated { return (.changed, "its worker or its workspace was changed: it wakes with what it has now") }
         guard isDone else { return (.idle, "idle for \(lifetime.idleTimeout)") }
         return scope == .commit ? (.taskEnded, "its Task has ended") : (.scopeClosed, "its \(scope.noun) is closed")
     }

@@ -94,6 +94,10 @@ final class Ledger {
             if sidecar.queue.draining != nil {
                 world.violate("a drain is final", "a turn is dispatched while the session drains")
             }
+        case .sessionDraining(let draining) where draining.reason.hasPrefix("its worker"):
+            if !changedWorkers.contains(sidecar.session) {
+                world.violate("nothing for nothing", "\(sidecar.session) drains for a change that nobody has made")
+            }
         case .sessionDraining(let draining) where draining.reason.hasPrefix("idle"):
             guard world.skew == sidecar.skewAtIdle else { return }
             let idle = sidecar.idleSince.map { world.clock - $0 }
@@ -152,6 +156,10 @@ final class Ledger {
     private var changesBefore: [String: Int] = [:]
 
     func changedLifetime(of session: String) { lifetimeChanges[session, default: 0] += 1 }
+
+    /// Sessions whose workers users have changed.
+    private var changedWorkers: Set<String> = []
+    func changedWorker(of session: String) { changedWorkers.insert(session) }
 
     func created(_ task: TaskResource) {
         changesBefore[task.metadata.uid] = lifetimeChanges[task.status.session?.name ?? "", default: 0]

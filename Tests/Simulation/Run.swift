@@ -110,6 +110,14 @@ final class Run {
         case .lifetime(let session, let lifetime):
             attempt { _ = try SessionCommands.set(lifetime, of: name(session), in: $0) }
             world.ledger.changedLifetime(of: name(session))
+            // Users change a worker, too. Not by a number of its own, so that a seed goes on to mean what it did.
+            guard lifetime.drainTimeout == nil else { return }
+            attempt { store in
+                guard var known = store.session(named: name(session)), known.status.phase != .ended else { return }
+                known.spec.worker.env = ["CHANGED": lifetime.idleTimeout.map { "\($0)" } ?? ""]
+                _ = try store.update(known)
+                world.ledger.changedWorker(of: name(session))
+            }
         case .scope(let session, let closed): attempt { _ = try SessionCommands.scope(name(session), closed: closed, in: $0) }
         case .attach(let session, let span):
             guard let sidecar = world.sidecar(of: name(session)) else { return }

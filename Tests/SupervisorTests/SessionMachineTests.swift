@@ -114,6 +114,25 @@ private struct World {
         #expect(world.send(.wishes(.init(suspend: false))) == [.start(epoch: 2)])
     }
 
+    @Test func whatWasChangedIsTakenUpAtTheNextIdleMoment() {
+        var world = World()
+        world.becomeReady()
+        let reason = "its worker or its workspace was changed: it wakes with what it has now"
+        // It works: nothing is cut off for it.
+        #expect(world.send(.wishes(.init(isOutdated: true))).isEmpty)
+        #expect(world.advance(.hours(2)).isEmpty)
+        #expect(world.send(.tasks(open: 0)) == [.conditionalDrain(epoch: 1, ifIdleFor: .zero, reason: reason)])
+
+        // One that ends when it has been idle for long enough does that, and not sooner.
+        world = World()
+        world.becomeReady()
+        var lifetime = Lifetime()
+        lifetime.onIdle = .end
+        world.send(.wishes(.init(lifetime: lifetime, isOutdated: true)))
+        #expect(world.send(.tasks(open: 0)).isEmpty)
+        #expect(world.advance(.minutes(29)).isEmpty)
+    }
+
     @Test func anIdleSessionIsAskedAndSuspendedOnlyWhenItAgrees() {
         var world = World()
         world.becomeReady()

@@ -1,3 +1,6 @@
+import Crypto
+import FoundationEssentials
+
 extension ScopeSpec {
     /// The key of the session that a Task with this scope belongs to.
     /// - Parameter task: the Task's uid, which is the identity of a commit scope.
@@ -90,6 +93,17 @@ extension SessionSpec {
         case .issue(_, let number): "holdfast/issue-\(number)"
         case .task(let uid): "holdfast/task-\(uid.prefix(12))"
         }
+    }
+
+    /// Stands for what an incarnation is started with: when it changes, the session starts anew at its next idle moment.
+    public var startDigest: String {
+        struct Start: Encodable {
+            var worker: AgentDescription
+            var workspace: WorkspaceSpec?
+        }
+        // What cannot be encoded cannot have been stored.
+        let bytes = (try? JSON.encode(Start(worker: worker, workspace: workspace))) ?? Data()
+        return Base32.encode(SHA256.hash(data: bytes).prefix(10))
     }
 
     /// What the session may push: its own branch, and what its user says beside.

@@ -43,13 +43,19 @@ public struct SessionReconciler: Sendable {
     /// A drained sidecar knows what became of its turns, and is stopped when that is stored, or then at the latest.
     private var heldStop: (effect: SessionMachine.Effect, until: Timestamp)?
     private var shuttingDown = false
+    /// Of the spec as it was read last; nil where nothing was started with another one.
+    private var startDigest: String?
     /// Of the present epoch, or of the last one, which may have ended of it.
     private var trouble: Trouble?
 
     /// - Parameter session: as the store has it. The first event is ``Event/restored``.
-    public init(_ session: SessionResource) {
+    public init(_ session: SessionResource) { self.init(session, isChanged: true) }
+
+    /// - Parameter isChanged: it may have another worker or workspace than it was started with.
+    private init(_ session: SessionResource, isChanged: Bool) {
         self.session = session
         storedStatus = session.status
+        startDigest = session.status.startedWith.map { isChanged ? session.spec.startDigest : $0 }
         machine = SessionMachine(
             scope: session.spec.key.kind, lifetime: session.spec.lifetime, createdAt: session.metadata.creationTimestamp,
             stored: session.status)
@@ -69,17 +75,19 @@ extension SessionReconciler {
         fileprivate var uid: Int
         fileprivate var status: Int
         fileprivate var limits: Int
+        // Of what it was started with, which is what it has.
+        fileprivate var start: Int
     }
 
     /// Nil while anything is under way that the store does not know of.
     public var parked: Parked? {
         guard agenda.isEmpty, pending == nil, !isDeposed, tasks.isEmpty, againAt == nil, !mustReload, !mustFollow,
-            heldStop == nil, !shuttingDown, trouble == nil, knowsLimits, let sidecar, session.status == storedStatus,
-            let quiet = machine.quiet
+            heldStop == nil, !shuttingDown, trouble == nil, knowsLimits, !isOutdated, let sidecar,
+            session.status == storedStatus, let quiet = machine.quiet
         else { return nil }
         return Parked(
             sidecar: sidecar, machine: quiet, uid: session.metadata.uid.hashValue, status: storedStatus.hashValue,
-            limits: machine.lifetime.limits.hashValue)
+            limits: machine.lifetime.limits.hashValue, start: session.spec.startHash)
     }
 
     /// Goes on with a parked session, when an event comes. The first work is what ``Event/changed`` gives.
@@ -88,7 +96,7 @@ extension SessionReconciler {
     /// - Returns: nil when it is not there any more. Then its sidecar is a stray, and has to be stopped.
     public init?(_ parked: Parked, _ session: SessionResource?, _ tasks: [TaskResource]) {
         guard let session, session.metadata.uid.hashValue == parked.uid else { return nil }
-        self.init(session)
+        self.init(session, isChanged: session.spec.startHash != parked.start)
         sidecar = parked.sidecar
         // As when it is read at any other time: another has written it.
         guard session.status.hashValue == parked.status else {
@@ -411,7 +419,7 @@ extension SessionReconciler {
     private mutating func push(_ work: Work...) { agenda.append(contentsOf: work.reversed()) }
 
     private var wishes: SessionMachine.Wishes {
-        var wishes = SessionMachine.Wishes(session.spec)
+        var wishes = SessionMachine.Wishes(session.spec, isOutdated: isOutdated)
         if shuttingDown {
             var lifetime = session.spec.lifetime ?? Lifetime()
             lifetime.drainTimeout = .seconds(5)
@@ -419,6 +427,9 @@ extension SessionReconciler {
         }
         return wishes
     }
+
+    /// What runs was started with another worker or workspace.
+    private var isOutdated: Bool { session.status.startedWith.map { $0 != startDigest } ?? false }
 
     private var openTasks: SessionMachine.Input {
         .tasks(open: tasks.count, sent: tasks.contains { $0.status.sentTo != nil })
@@ -614,6 +625,9 @@ extension SessionReconciler {
         guard let session, session.metadata.uid == self.session.metadata.uid, session.status == storedStatus else {
             return yield()
         }
+        if session.spec.worker != self.session.spec.worker || session.spec.workspace != self.session.spec.workspace {
+            startDigest = session.spec.startDigest
+        }
         // The status is this reconciler's own.
         self.session.spec = session.spec
         self.session.metadata = session.metadata
@@ -625,6 +639,10 @@ extension SessionReconciler {
         var status = session.status
         let entered = storedStatus.phase != machine.phase
         status.phase = machine.phase
+        if status.epoch != machine.epoch {
+            startDigest = startDigest ?? session.spec.startDigest
+            status.startedWith = startDigest
+        }
         status.epoch = machine.epoch
         status.since = machine.since
         status.message = machine.message
@@ -843,5 +861,15 @@ extension SessionReconciler {
         for task in tasks where task.status.turn == nil || task.status.phase == .queued || machine.phase == .suspended {
             push(.change(task: task.metadata.uid, .waits(message.prefix(bytes: 2000))))
         }
+    }
+}
+
+extension SessionSpec {
+    /// Within this process the same as ``startDigest``, for less work.
+    fileprivate var startHash: Int {
+        var hasher = Hasher()
+        hasher.combine(worker)
+        hasher.combine(workspace)
+        return hasher.finalize()
     }
 }

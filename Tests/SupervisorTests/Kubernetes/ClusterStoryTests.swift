@@ -75,6 +75,33 @@ import Testing
         }
     }
 
+    @Test func aChangedWorkerIsTakenUpAtTheNextIdleMoment() async throws {
+        try await StoryCluster.run { cluster in
+            try cluster.startSupervisor()
+            try await cluster.ask("first", "Remember the plum.\nrun: sleep 2")
+            _ = try await cluster.task("first") { $0.phase == .running }
+            // kubectl edit session
+            try await cluster.until("the edit") {
+                var session = try await cluster.sessions.get(StoryCluster.key.name)
+                session.spec.worker.podTemplate = [
+                    "spec": ["containers": [["name": "agent", "env": [["name": "FLAVOUR", "value": "cherry"]]]]]
+                ]
+                return try await cluster.sessions.replace(session)
+            }
+            #expect(try await cluster.end(of: "first").phase == .succeeded, "what runs is not cut off")
+            let asleep = try await cluster.session { $0.phase == .suspended }
+            #expect(asleep.message?.contains("was changed") == true, "\(asleep)")
+            let spec = TaskSpec(
+                prompt: "run: echo $FLAVOUR > flavour.txt",
+                scope: ScopeSpec(kind: .pullRequest, repository: "acme/widgets", number: 12))
+            _ = try await cluster.tasks.create(TaskObject(metadata: ObjectMeta(name: "second"), spec: spec, status: nil))
+            let second = try await cluster.end(of: "second")
+            #expect(try String(contentsOfFile: cluster.file("flavour.txt") ?? "", encoding: .utf8) == "cherry\n")
+            #expect(second.results?.answer?.contains("“Remember the plum.") == true, "\(second)")
+            #expect(try await cluster.session { $0.phase == .ready }.epoch == 2)
+        }
+    }
+
     /// A Task without a scope costs nothing any more when its time is up, although nobody is there to end its pod.
     @Test func thePodOfATaskAloneEndsWithoutASupervisor() async throws {
         try await StoryCluster.run { cluster in
