@@ -148,7 +148,11 @@ let package = Package(
         executable("holdfast", ["Holdfast"]),
         executable("holdfast-bench", ["Journal", "Processes", "SessionModel"]),
         // Reaches into the supervisor as its tests do.
-        executable("holdfast-bench-sessions", ["Supervisor", "SessionModel", "Curl", "Processes", nioLocks, logging]),
+        executable(
+            "holdfast-bench-sessions",
+            [
+                "Supervisor", "SessionModel", "Curl", "Processes", "Kubernetes", "KubernetesDouble", "TLSServer", nioLocks, logging,
+            ]),
 
         // Tests, one target per source target, and their doubles in Tests/Support.
         .target(

@@ -54,7 +54,8 @@ struct StreamTests {
         }
         #expect(read == total)
         #expect(most < 16 << 20)
-        #expect(residentBytes() - before < 64 << 20)
+        // Other tests of this process need memory meanwhile; what is kept would be a thousand megabytes.
+        #expect(residentBytes() - before < 256 << 20)
     }
 
     @Test func whoStopsReadingStopsTheServer() async throws {

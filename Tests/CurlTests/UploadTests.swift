@@ -50,7 +50,8 @@ struct UploadTests {
         }
         let answer = try await CurlClient.shared.execute(request)
         #expect(String(decoding: answer.body, as: UTF8.self) == "\(total)")
-        #expect(residentBytes() - before < 64 << 20)
+        // Other tests of this process need memory meanwhile; what is kept would be a thousand megabytes.
+        #expect(residentBytes() - before < 256 << 20)
     }
 
     @Test func aServerThatTakesNothingMakesTheWriterWait() async throws {

@@ -19,6 +19,10 @@ struct Main {
                     try JSON.string(try await SessionBenchmark(directory: arguments.first ?? "", kind: kind, count: count).run()))
             } else if arguments.count == 2, arguments.last == "connection" {
                 print(try JSON.string(try await ConnectionBenchmark(directory: arguments.first ?? "").run()))
+            } else if arguments.count == 2, arguments.last == "copies" {
+                print(try JSON.string(try await ClusterBenchmark(count: 10_000).copies()))
+            } else if arguments.count == 2, arguments.last == "cluster" {
+                print(try JSON.string(try await ClusterBenchmark(count: 2000).live()))
             } else if arguments.count == 1, let directory = arguments.first {
                 var table = Table()
                 for kind in Fleet.Kind.allCases {
@@ -27,15 +31,36 @@ struct Main {
                 }
                 let connection = try measureAlone(Double.self, [directory, "connection"])
                 table.add("a long-poll that waits on a Unix socket", "\(short(connection)) bytes")
+                report(
+                    try measureAlone(CopyFigures.self, [directory, "copies"]),
+                    try measureAlone(LiveFigures.self, [directory, "cluster"]), &table)
             } else {
                 throw Failure(
-                    "usage: holdfast-bench-sessions DIR [\(Fleet.Kind.allCases.map(\.rawValue).joined(separator: "|")) COUNT | connection]"
+                    "usage: holdfast-bench-sessions DIR [\(Fleet.Kind.allCases.map(\.rawValue).joined(separator: "|")) COUNT | connection | copies | cluster]"
                 )
             }
         } catch {
             FileHandle.standardError.write(Data("holdfast-bench-sessions: \(error)\n".utf8))
             exit(1)
         }
+    }
+
+    /// A cluster's figures, whose API server is the tests' double in the same process.
+    private static func report(_ copies: CopyFigures, _ live: LiveFigures, _ table: inout Table) {
+        table.add("\(short(Double(copies.count))) Sessions of a cluster, copied and followed", "")
+        table.add("  memory, per Session", "\(short(copies.bytesPerObject)) bytes")
+        table.add(
+            "  until all are there", "\(short(copies.sync * 1000)) ms", "reading them alone, \(short(copies.list * 1000)) ms",
+            short(copies.sync / copies.list))
+        table.add("\(short(Double(live.count))) living sessions of a cluster", "")
+        table.add("  a restarted supervisor is current after", "\(short(live.restart * 1000)) ms")
+        table.add(
+            "  a sidecar's news is stored after", "p50 \(short(live.latencyP50)), p99 \(short(live.latencyP99)) ms",
+            "one write alone, p50 \(short(live.write)) ms", short(live.latencyP50 / live.write))
+        table.add("  processor at rest", "\(short(live.atRest * 100)) % of a core")
+        table.add(
+            "  requests to the API server", "\(short(live.requestsPerSessionHour)) per session-hour at rest",
+            "\(short(live.requestsPerChange)) per change")
     }
 
     private static func measureAlone<Value: Decodable>(_ type: Value.Type, _ arguments: [String]) throws -> Value {

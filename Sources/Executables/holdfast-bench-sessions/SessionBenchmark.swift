@@ -52,7 +52,7 @@ struct SessionBenchmark {
     }
 
     /// Seconds that this process has used.
-    private static func processorTime() -> Double {
+    static func processorTime() -> Double {
         var usage = rusage()
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
         func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }

@@ -66,6 +66,7 @@ final class SimulatedSidecar: Incarnation, SidecarTransport {
         var version: Int64 = 1
         var idleSince = Timestamp.now
         var drained = false
+        var isBusy = false
         var isCurrent = false
         var poll: (@Sendable (Result<CurlResponse, CurlError>) -> Void)?
         var pollDue = Timestamp.earliest
@@ -84,6 +85,15 @@ final class SimulatedSidecar: Incarnation, SidecarTransport {
     var idleSince: Timestamp { state.withLockedValue(\.idleSince) }
     /// When it was asked to drain and agreed.
     var drainAsked: Timestamp? { state.withLockedValue(\.drainAsked) }
+
+    /// A turn that nobody sent runs from now on.
+    func begin() {
+        state.withLockedValue { state in
+            state.version += 1
+            state.isBusy = true
+        }
+        answerPoll(ifDueBy: nil)
+    }
 
     var client: SidecarClient? { SidecarClient(.unix(path: name), transport: self) }
 
@@ -153,7 +163,8 @@ final class SimulatedSidecar: Incarnation, SidecarTransport {
     private var activity: Activity {
         state.withLockedValue { state in
             Activity(
-                version: state.version, journal: "0123456789abcdef", epoch: epoch, busy: false, idleSince: state.idleSince,
+                version: state.version, journal: "0123456789abcdef", epoch: epoch, busy: state.isBusy,
+                idleSince: state.isBusy ? nil : state.idleSince,
                 running: nil, awaitingInput: nil, queued: 0, attached: 0, keepAliveUntil: nil, draining: state.drained,
                 drained: state.drained, waitingFor: nil, cursor: Cursor(journal: "0123456789abcdef", sequence: 42))
         }

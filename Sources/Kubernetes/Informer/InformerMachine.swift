@@ -57,7 +57,7 @@ struct InformerMachine<Object: KubernetesObject>: Sendable {
 
     private enum Phase: Sendable {
         /// All objects are being told, by pages or by a watch.
-        case syncing(Snapshot)
+        case syncing
         /// The newest version that was seen.
         case watching(String)
         /// Nil: to synchronise.
@@ -74,6 +74,8 @@ struct InformerMachine<Object: KubernetesObject>: Sendable {
     /// The store has once been complete.
     private(set) var isSynced = false
     private var phase = Phase.waiting(resourceVersion: nil)
+    /// While it synchronises. Not in `phase`: taking it out of there and putting it back would copy it for every event.
+    private var snapshot = Snapshot()
     /// This server cannot tell all objects in a watch, or has failed to.
     private var usesPages: Bool
     /// The present watch has said something.
@@ -107,29 +109,32 @@ struct InformerMachine<Object: KubernetesObject>: Sendable {
     // MARK: All objects
 
     private mutating func synchronise() -> Step {
-        phase = .syncing(Snapshot())
+        phase = .syncing
+        snapshot = Snapshot()
         wasHeard = false
         return usesPages ? .list(continuation: nil) : .watch(resourceVersion: nil)
     }
 
     private mutating func received(_ page: Page<Object>) -> Output {
-        guard case .syncing(var snapshot) = phase else { return Output(next: synchronise()) }
+        guard case .syncing = phase else { return Output(next: synchronise()) }
         for object in page.items { snapshot.objects[object.key] = object }
         var problems: [KubernetesError] = []
         for object in page.broken {
             snapshot.broken.insert(object.key)
             problems.append(problem(object))
         }
-        phase = .syncing(snapshot)
         if let continuation = page.continuation { return Output(problems: problems, next: .list(continuation: continuation)) }
         guard let version = page.metadata.resourceVersion, !version.isEmpty else {
             let error = KubernetesError(.notKubernetes, "a list has no resourceVersion")
             return Output(problems: problems + [error], next: wait(thenWatchFrom: nil, after: error))
         }
-        return Output(changes: replace(with: snapshot), problems: problems, next: watch(from: version))
+        return Output(changes: takeSnapshot(), problems: problems, next: watch(from: version))
     }
 
-    private mutating func replace(with snapshot: Snapshot) -> [Change<Object>] {
+    /// The snapshot is complete: it is what is known from now on.
+    private mutating func takeSnapshot() -> [Change<Object>] {
+        let snapshot = self.snapshot
+        self.snapshot = Snapshot()
         var changes: [Change<Object>] = []
         for (key, old) in store.sorted(by: { $0.key < $1.key })
         where snapshot.objects[key] == nil && !snapshot.broken.contains(key) {
@@ -168,14 +173,13 @@ struct InformerMachine<Object: KubernetesObject>: Sendable {
         if case .error(let error) = event { return watchEnded(error) }
         heard()
         switch phase {
-        case .syncing(let snapshot): return received(event, snapshot)
+        case .syncing: return collected(event)
         case .watching(let version): return received(event, version)
         case .waiting: return Output(next: synchronise())
         }
     }
 
-    private mutating func received(_ event: WatchEvent<Object>, _ snapshot: Snapshot) -> Output {
-        var snapshot = snapshot
+    private mutating func collected(_ event: WatchEvent<Object>) -> Output {
         var output = Output(next: .read)
         switch event {
         case .added(let object), .modified(let object):
@@ -189,12 +193,10 @@ struct InformerMachine<Object: KubernetesObject>: Sendable {
             snapshot.broken.insert(object.key)
             output.problems = [problem(object)]
         case .bookmark(let version, true):
-            output.changes = replace(with: snapshot)
+            output.changes = takeSnapshot()
             phase = .watching(version)
-            return output
         case .bookmark, .error: break
         }
-        phase = .syncing(snapshot)
         return output
     }
 
