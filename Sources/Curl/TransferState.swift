@@ -104,8 +104,10 @@ struct TransferState {
 
     // MARK: From the caller
 
-    /// Nobody will read: what has arrived is thrown away.
+    /// Nobody will read: what has arrived is thrown away. A response that has ended is there to be read, though: whoever was still
+    /// sending when it came gives up only then.
     mutating func abort(_ error: CurlError) -> Wake? {
+        guard end == nil else { return nil }
         buffer = []
         return finish(.failure(error))
     }
