@@ -151,7 +151,8 @@ let package = Package(
         executable(
             "holdfast-bench-sessions",
             [
-                "Supervisor", "SessionModel", "Curl", "Processes", "Kubernetes", "KubernetesDouble", "TLSServer", nioLocks, logging,
+                "Supervisor", "SessionModel", "Curl", "Processes", "Kubernetes", "KubernetesDouble", "TLSServer", nioLocks,
+                logging,
             ]),
 
         // Tests, one target per source target, and their doubles in Tests/Support.
