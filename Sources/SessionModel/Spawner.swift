@@ -192,7 +192,7 @@ public struct TaskTemplate: Sendable, Hashable, Codable {
 public struct SpawnerStatus: Sendable, Hashable, Codable {
     /// `Ready` is false when its template cannot be rendered.
     public var conditions: [Condition]
-    /// Tasks that it has made.
+    /// Tasks that it has made. In a cluster one of them may be counted twice, if the leader died over it.
     public var tasks: Int?
     /// The names of the sessions that it has made and that have not ended.
     public var sessions: [String]?

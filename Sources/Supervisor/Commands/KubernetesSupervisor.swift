@@ -67,7 +67,11 @@ struct KubernetesSupervisor: Sendable {
         let gateways = configuration.pod.gitGateway.map { _ in
             GatewayHandlers(
                 token: { known.withLockedValue(\.self).map { BearerToken($0.gatewayToken) } },
-                keep: { push in try await store.access { try $0.keep(pushed: push.commits, of: push.session, at: .now) } },
+                keep: { [hears = configuration.github != nil] push in
+                    // Where no events come, nobody has to know whose they are, and nobody would take the record away.
+                    guard hears else { return }
+                    try await store.access { try $0.keep(pushed: push.commits, of: push.session, at: .now) }
+                },
                 sidecar: { name in cache.read { $0.session(name)?.document }.flatMap { runtime.client(of: $0) } })
         }
         // Any replica takes deliveries; the leader hears of them from the API server.

@@ -144,7 +144,10 @@ extension KubernetesTransaction: ForgeTransaction {
 
     func report(_ name: String) -> ForgeReport? { forge.reports[ForgeRecords.name(ofReport: name)]?.report }
 
-    func openReports() -> [String] { forge.reports.values.compactMap(\.report).filter { !$0.closed }.map(\.name).sorted() }
+    /// Those, too, whose sessions have gone while nobody looked: their records go.
+    func openReports() -> [String] {
+        forge.reports.values.filter { $0.report?.closed == false || session(named: $0.session) == nil }.map(\.session).sorted()
+    }
 
     func report(place: String, pullRequest: Int) -> ForgeReport? {
         forge.reports.values.compactMap(\.report).first { $0.place == place && $0.pullRequest == Int64(pullRequest) }
