@@ -35,4 +35,13 @@ extension AgentDescription {
             return (invocation ?? Invocation()).mistake(command: arguments)
         }
     }
+
+    /// The fields in which two descriptions differ, by name; values are nobody's business, for some are secret.
+    func differences(from other: AgentDescription) -> [String] {
+        func fields(_ description: AgentDescription) -> [String: JSONValue] {
+            (try? JSON.decode(JSONValue.self, from: JSON.encode(description)))?.object ?? [:]
+        }
+        let (own, others) = (fields(self), fields(other))
+        return Set(own.keys).union(others.keys).filter { own[$0] != others[$0] }.sorted()
+    }
 }

@@ -157,9 +157,9 @@ public enum TaskRouting {
     static func mismatch(_ task: TaskSpec, _ session: SessionSpec) -> String? {
         if let worker = task.worker, worker != session.worker {
             return """
-                The session \(session.key) has another worker (\(session.worker.arguments.joined(separator: " "))) than this Task \
-                asks for (\(worker.arguments.joined(separator: " "))). Leave the worker out, end the session first, or give the \
-                scope a profile of its own.
+                The session \(session.key) has another worker than this Task asks for; they differ in \
+                \(session.worker.differences(from: worker).joined(separator: ", ")). Leave the worker out, end the session first, \
+                or give the scope a profile of its own.
                 """
         }
         if let workspace = task.workspace, let own = session.workspaceDescription.repository, own != workspace.repository {
