@@ -202,6 +202,8 @@ extension SessionMachine {
         case unknown(epoch: UInt32, why: String)
         /// The process has ended, or was never started. `crashed` is false when it could not have been at fault.
         case gone(epoch: UInt32, why: String, crashed: Bool)
+        /// The process was not started, through no fault of the session; not to be tried again before `pause` is over.
+        case postponed(epoch: UInt32, why: String, pause: TimeSpan)
         /// The process cannot be started as the session asks, however often it is tried.
         case impossible(epoch: UInt32, why: String)
         /// The sidecar has agreed to drain: final for the epoch.
@@ -312,6 +314,11 @@ extension SessionMachine {
         case .gone(let epoch, let why, let crashed):
             guard epoch == self.epoch, runtime != .none else { return }
             gone(why: why, crashed: crashed, at: now)
+        case .postponed(let epoch, let why, let pause):
+            guard epoch == self.epoch, runtime != .none else { return }
+            let wasStarting = phase == .starting
+            gone(why: why, crashed: false, at: now)
+            if wasStarting, phase == .starting { retryAt = now + pause }
         case .impossible(let epoch, let why):
             guard epoch == self.epoch, runtime != .none, phase == .starting else { return }
             forgetProcess()

@@ -240,7 +240,7 @@ final class SimulatedController {
                     return done(.failed("epoch \(living.epoch) is alive"))
                 }
                 living.terminate(grace: .seconds(30))
-                return done(.postponed("epoch \(living.epoch) is still ending"))
+                return done(.postponed("epoch \(living.epoch) is still ending", .seconds(1)))
             }
             world.ledger.starts(session, epoch: epoch)
             let limits = (session.spec.lifetime ?? Lifetime()).resolved(for: session.spec.key.kind).limits

@@ -93,6 +93,19 @@ private struct World {
         }
     }
 
+    /// It is no crash, however often it comes, and its pause is kept.
+    @Test func aPostponedStartIsTriedAgainAfterItsPause() {
+        var world = World()
+        world.send(.tasks(open: 1))
+        for _ in 0..<(SessionMachine.maxCrashes * 2) {
+            let epoch = world.machine.epoch
+            #expect(world.send(.postponed(epoch: epoch, why: "no room", pause: .seconds(15))).isEmpty)
+            #expect(world.machine.phase == .starting && world.machine.message == "no room")
+            #expect(world.advance(.seconds(14)).isEmpty)
+            #expect(world.advance(.seconds(1)) == [.start(epoch: epoch + 1)])
+        }
+    }
+
     @Test func whatCanNeverStartFailsAtOnce() {
         var world = World()
         world.send(.tasks(open: 1))

@@ -87,11 +87,15 @@ public struct KubernetesError: Error, Sendable, Hashable {
     public var isRefusal: Bool {
         switch code {
         case .invalid, .badRequest, .tooLarge: true
-        // The Pod Security of the namespace; other prohibitions, like a quota, may end.
-        case .forbidden: message.contains("violates PodSecurity")
+        // The Pod Security of the namespace, and a quota on something that the object must name; other prohibitions may end.
+        case .forbidden: message.contains("violates PodSecurity") || message.contains("failed quota")
         default: false
         }
     }
+
+    /// Whether it is too much for a ResourceQuota of the namespace now. (The words are those of Kubernetes' admission plugin
+    /// ResourceQuota: `exceeded quota: NAME, requested: …, used: …, limited: …`.)
+    public var isOverQuota: Bool { code == .forbidden && message.contains("exceeded quota") }
 
     /// Whether the same request may well succeed later. What was sent may have been acted on.
     public var isTransient: Bool {

@@ -205,7 +205,8 @@ extension SessionReconciler {
         /// It is not known whether the request took effect.
         case unreachable(String)
         /// It was not started, because an earlier epoch is still ending.
-        case postponed(String)
+        /// Why, and how long at least.
+        case postponed(String, TimeSpan)
         /// It cannot be started, however often it is tried.
         case impossible(String)
         /// It was not done.
@@ -595,8 +596,8 @@ extension SessionReconciler {
             push(.advance(.started(epoch: epoch)))
         case (.start(let epoch), .failed(let why)):
             push(.advance(.gone(epoch: epoch, why: why, crashed: true)))
-        case (.start(let epoch), .postponed(let why)):
-            push(.advance(.gone(epoch: epoch, why: why, crashed: false)))
+        case (.start(let epoch), .postponed(let why, let pause)):
+            push(.advance(.postponed(epoch: epoch, why: why, pause: pause)))
         case (.start(let epoch), .impossible(let why)):
             push(.advance(.impossible(epoch: epoch, why: why)))
         case (.checkRuntime(let epoch), .ended):

@@ -136,6 +136,12 @@ final class KubernetesRuntime: Runtime {
                         "the API server refuses its \(type.kind): \(error.message). What a session's pod is made of follows from its worker: end this session, and let a Task with a mended worker make the next one"
                 )
             }
+            if error.isOverQuota {
+                throw StartPostponed(
+                    why:
+                        "the namespace's quota leaves no room for its \(type.kind): \(error.message). It is tried again by itself: raise that ResourceQuota, or let other sessions sleep",
+                    pause: .seconds(15))
+            }
             // The answer may have been lost.
             guard error.code == .alreadyExists || error.code == .unreachable else { throw error }
             let name = object.metadata.name ?? ""

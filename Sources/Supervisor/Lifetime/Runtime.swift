@@ -31,9 +31,11 @@ protocol Runtime: Sendable {
     func removeOldArchives(at now: Timestamp) async
 }
 
-/// Something of an earlier epoch is still ending. Why, as a clause.
+/// Nothing is wrong with the session, but something else must be over first: an earlier epoch's end, or a shortage. Why, as a clause.
 struct StartPostponed: Error {
     var why: String
+    /// How long it is not worth trying again.
+    var pause = TimeSpan.seconds(1)
 }
 
 /// An epoch cannot be started as the session asks, and never could be. Why and what to do, as a clause.

@@ -178,7 +178,7 @@ extension SessionController {
                 metrics.count { $0.starts += 1 }
                 return attend(to: incarnation)
             } catch let postponed as StartPostponed {
-                return .postponed(postponed.why)
+                return .postponed(postponed.why, postponed.pause)
             } catch let refused as StartRefused {
                 log(.error, "the sidecar cannot be started", ["epoch": "\(epoch)", "why": "\(refused.why)"])
                 return .impossible(refused.why)

@@ -125,6 +125,21 @@ import Testing
         }
     }
 
+    @Test func aSessionWaitsForRoomInTheNamespacesQuota() async throws {
+        try await StoryCluster.run { cluster in
+            let words = #"pods "x" is forbidden: exceeded quota: team, requested: pods=1, used: pods=9, limited: pods=9"#
+            cluster.double.inject(
+                Fault(.answer(403, reason: "Forbidden", message: words), count: 1) {
+                    $0.method == "POST" && $0.path.hasSuffix("/pods")
+                })
+            try cluster.startSupervisor()
+            try await cluster.ask("one", "say: hello")
+            let waits = try await cluster.task("one") { $0.message?.contains("exceeded quota: team") == true }
+            #expect(waits.phase == .pending && waits.message?.contains("raise that ResourceQuota") == true, "\(waits)")
+            #expect(try await cluster.end(of: "one").phase == .succeeded)
+        }
+    }
+
     @Test func aSessionThatIsDeletedWhileItCannotStartGoesAtOnce() async throws {
         try await StoryCluster.run { cluster in
             cluster.kubelet.setScheduling(false)
