@@ -15,7 +15,7 @@ public struct GitGrant: Sendable, Hashable, Codable {
     public var credential: String
     /// The file that holds the forge's token, or the Secret. It is read at every request, so that a new token is used at once.
     public var tokenFile: String?
-    public var tokenSecret: SecretReference?
+    public var tokenSecret: Secret?
     public var push: PushRules
 
     public init(session: SessionKey, repository: String, credential: String, tokenFile: String, push: PushRules) {
@@ -28,13 +28,24 @@ public struct GitGrant: Sendable, Hashable, Codable {
 
     /// - Parameter credentialDigest: see ``digest(_:)``.
     public init(
-        session: SessionKey, repository: String, credentialDigest: String, tokenSecret: SecretReference, push: PushRules
+        session: SessionKey, repository: String, credentialDigest: String, tokenSecret: Secret, push: PushRules
     ) {
         self.session = session
         self.repository = repository
         credential = credentialDigest
         self.tokenSecret = tokenSecret
         self.push = push
+    }
+
+    /// A Secret of a cluster.
+    public struct Secret: Sendable, Hashable, Codable {
+        public var namespace: String
+        public var name: String
+
+        public init(namespace: String, name: String) {
+            self.namespace = namespace
+            self.name = name
+        }
     }
 
     /// The path under which the gateway serves the repository.

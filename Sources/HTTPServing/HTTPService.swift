@@ -32,8 +32,8 @@ public struct HTTPService: Sendable {
     public enum Access: Sendable {
         /// Whoever can open the socket.
         case open
-        /// Holders of the bearer token. Paths in `except` are open, for probes.
-        case token(BearerToken, except: Set<String>)
+        /// Holders of the bearer token; open routes are for everybody.
+        case token(BearerToken)
     }
 
     let address: Address
@@ -134,14 +134,13 @@ public struct HTTPService: Sendable {
 
         func respond(to request: Request, context: CallContext) async throws -> Response {
             do {
-                if case .token(let token, let open) = access, !open.contains(request.uri.path),
-                    !token.matches(request.headers[.authorization])
-                {
+                let path = request.uri.path
+                let match = routes.match(request.method, path: path)
+                if case .token(let token) = access, !match.isOpen, !token.matches(request.headers[.authorization]) {
                     throw Problem(.unauthorized, "Send the token of this server as “Authorization: Bearer …”.")
                 }
-                let path = request.uri.path
-                switch routes.match(request.method, path: path) {
-                case .handler(let handler, let parameters):
+                switch match {
+                case .handler(let handler, let parameters, _):
                     let response = try await handler(
                         Call(request: request, parameters: parameters, channel: context.channel, timeout: clientTimeout))
                     return request.method == .head ? response.createHeadResponse() : response

@@ -6,6 +6,7 @@ public import Hummingbird
 /// ```swift
 /// var routes = Routes()
 /// routes.on(.get, "/v1/turns/{id}") { call in try .json(await session.turn(call.parameter("id"))) }
+/// routes.on(.get, "/livez", open: true) { _ in .text("ok\n") }
 /// ```
 public struct Routes: Sendable {
     public typealias Handler = @Sendable (Call) async throws -> Response
@@ -13,10 +14,17 @@ public struct Routes: Sendable {
     private struct Route: Sendable {
         var method: HTTPRequest.Method
         var pattern: [Substring]
+        var isOpen: Bool
         var handler: Handler
     }
 
+    private struct Mount: Sendable {
+        var prefix: Substring
+        var routes: @Sendable (String) -> Routes
+    }
+
     private var routes: [Route] = []
+    private var mounts: [Mount] = []
     private var fallback: Handler?
 
     public init() {}
@@ -24,29 +32,54 @@ public struct Routes: Sendable {
     /// Takes every request whose path no route has, instead of a 404.
     public mutating func otherwise(_ handler: @escaping Handler) { fallback = handler }
 
-    /// - Parameter pattern: segments separated by slashes; `{name}` matches one segment of any content.
-    public mutating func on(_ method: HTTPRequest.Method, _ pattern: StaticString, _ handler: @escaping Handler) {
-        routes.append(Route(method: method, pattern: "\(pattern)".split(separator: "/").map { Substring($0) }, handler: handler))
+    /// Hands every path below `/PREFIX/NAME` to the routes of NAME, which see it without that beginning.
+    /// - Parameter prefix: one segment.
+    public mutating func mount(_ prefix: StaticString, _ routes: @escaping @Sendable (String) -> Routes) {
+        mounts.append(Mount(prefix: Substring("\(prefix)"), routes: routes))
+    }
+
+    /// - Parameters:
+    ///   - pattern: segments separated by slashes; `{name}` matches one segment of any content.
+    ///   - open: whether it takes no bearer token: for probes, and for callers that prove themselves in another way.
+    public mutating func on(
+        _ method: HTTPRequest.Method, _ pattern: StaticString, open: Bool = false, _ handler: @escaping Handler
+    ) {
+        routes.append(
+            Route(
+                method: method, pattern: "\(pattern)".split(separator: "/").map { Substring($0) }, isOpen: open, handler: handler)
+        )
     }
 
     enum Match {
-        /// The handler, and what the pattern's names stand for.
-        case handler(Handler, [Substring: String])
+        /// The handler, what the pattern's names stand for, and whether it takes no token.
+        case handler(Handler, [Substring: String], isOpen: Bool)
         /// The path takes other methods.
         case methods([String])
         case none
+
+        /// What there is, and which methods a path takes, is told to callers with a token only.
+        var isOpen: Bool { if case .handler(_, _, let isOpen) = self { isOpen } else { false } }
     }
 
     func match(_ method: HTTPRequest.Method, path: String) -> Match {
-        let segments = path.split(separator: "/", omittingEmptySubsequences: true)
+        match(method, path.split(separator: "/", omittingEmptySubsequences: true)[...])
+    }
+
+    private func match(_ method: HTTPRequest.Method, _ segments: ArraySlice<Substring>) -> Match {
+        if let mount = mounts.first(where: { $0.prefix == segments.first }), segments.count > 1 {
+            let routes = Self.percentDecoded(segments[segments.startIndex + 1]).map(mount.routes)
+            return routes?.match(method, segments.dropFirst(2)) ?? .none
+        }
         var allowed: [String] = []
         for route in routes where route.pattern.count == segments.count {
             guard let parameters = Self.parameters(of: segments, in: route.pattern) else { continue }
-            if route.method == method || (method == .head && route.method == .get) { return .handler(route.handler, parameters) }
+            if route.method == method || (method == .head && route.method == .get) {
+                return .handler(route.handler, parameters, isOpen: route.isOpen)
+            }
             allowed.append(route.method.rawValue)
             if route.method == .get { allowed.append("HEAD") }
         }
-        if allowed.isEmpty, let fallback { return .handler(fallback, [:]) }
+        if allowed.isEmpty, let fallback { return .handler(fallback, [:], isOpen: false) }
         return allowed.isEmpty ? .none : .methods(allowed)
     }
 
@@ -69,7 +102,7 @@ public struct Routes: Sendable {
         return String(validating: bytes, as: UTF8.self)
     }
 
-    private static func parameters(of segments: [Substring], in pattern: [Substring]) -> [Substring: String]? {
+    private static func parameters(of segments: ArraySlice<Substring>, in pattern: [Substring]) -> [Substring: String]? {
         var parameters: [Substring: String] = [:]
         for (segment, part) in zip(segments, pattern) {
             if part.hasPrefix("{") {

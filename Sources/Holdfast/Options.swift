@@ -22,7 +22,7 @@ struct ServerOptions: ParsableArguments, Sendable {
 
     @Option(
         name: [.customShort("n"), .long],
-        help: ArgumentHelp("The supervisor's namespace in that cluster (else the context's).", valueName: "namespace"))
+        help: ArgumentHelp("The sessions' namespace in that cluster (else the context's).", valueName: "namespace"))
     var namespace: String?
 
     func validate() throws {

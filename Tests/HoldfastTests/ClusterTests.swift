@@ -14,7 +14,8 @@ import Testing
         let home: String
         let environment: [String: String]
 
-        init(port: String?) throws {
+        /// - Parameter label: the namespace whose supervisor the namespace `agents` says that it has.
+        init(port: String?, label: String = "") throws {
             home = FileManager.default.temporaryDirectory.appending(path: "kubectl-\(UUID().uuidString)").path
             try FileManager.default.createDirectory(atPath: home, withIntermediateDirectories: true)
             let forward =
@@ -24,7 +25,10 @@ import Testing
                 #!/bin/sh
                 echo "$*" >> \(home)/calls
                 case "$*" in
+                *"namespace agents get secret"*) \(label.isEmpty ? "printf 'c2VjcmV0Cg=='" : "exit 1") ;;
                 *"get secret holdfast-api "*) printf 'c2VjcmV0Cg==' ;;
+                *"get namespace agents "*) printf '\(label)' ;;
+                *"config view"*) printf agents ;;
                 *port-forward*) echo $$ > \(home)/pid; \(forward) ;;
                 esac
 
@@ -50,14 +54,30 @@ import Testing
         #expect(outcome.status == 0, "\(outcome.errors)")
         #expect(server.seen == ["GET /v1/tasks?limit=50"])
         #expect(server.last?.headers["authorization"] == "Bearer secret")
+        let calls = try kubectl.read("calls")
         #expect(
-            try kubectl.read("calls") == [
+            Set(calls) == [
                 "--context staging --namespace agents get secret holdfast-api --output jsonpath={.data.token}",
+                #"--context staging --namespace agents get namespace agents --output jsonpath={.metadata.labels.holdfast\.dev/supervisor}"#,
                 "--context staging --namespace agents port-forward --address 127.0.0.1 service/holdfast-supervisor :7433",
             ])
+        #expect(calls.last?.contains("port-forward") == true)
         // The port is closed with the command.
         let pid = try #require(Int32(try kubectl.read("pid")[0]))
         #expect(kill(pid, 0) != 0)
+    }
+
+    @Test func aNamespacesLabelLeadsToItsSupervisorElsewhere() async throws {
+        let server = try FakeServer { _, connection in try connection.respond(200, #"{"items": []}"#) }
+        defer { server.stop() }
+        let kubectl = try FakeKubectl(port: server.server.url.split(separator: ":").last.map(String.init), label: "holdfast")
+        // The namespace is the context's.
+        let outcome = await holdfast(["tasks", "--context", "staging"], environment: kubectl.environment)
+        #expect(outcome.status == 0, "\(outcome.errors)")
+        #expect(server.seen == ["GET /namespaces/agents/v1/tasks?limit=50"])
+        #expect(server.last?.headers["authorization"] == "Bearer secret")
+        let forward = try #require(try kubectl.read("calls").last)
+        #expect(forward.hasPrefix("--context staging --namespace holdfast port-forward"))
     }
 
     @Test func whatKubectlSaysIsSaid() async throws {

@@ -131,7 +131,7 @@ struct DefinitionTests {
                         ],
                     ], "expose: Token only"
                 ),
-                (["prompt": "p", "worker": ["driver": "codex", "credentials": ["token": "/t"]]], "needs expose: Token"),
+                (["prompt": "p", "worker": ["driver": "codex", "credentials": ["token": "/t"]]], "by expose: Token"),
             ]
             for (spec, words) in wrong {
                 let error = await failure { try await tasks.create(task("wrong", spec)) }
@@ -157,6 +157,26 @@ struct DefinitionTests {
             ended["spec"] = try json(spec)
             let revived = ended
             #expect(await failure { try await sessions.replace(revived) }?.message.contains("cannot be brought back") == true)
+
+            let spawners = cluster.client.objects(.spawners, in: cluster.namespace)
+            func spawner(_ webhook: JSONValue?, _ template: JSONValue = [:]) -> GenericObject {
+                let when: JSONValue = webhook.map { ["githubWebhook": $0] } ?? [:]
+                return GenericObject(
+                    .spawners, metadata: ObjectMeta(name: "label"), members: ["spec": ["when": when, "taskTemplate": template]])
+            }
+            let webhook: JSONValue = ["repository": "acme/*", "events": ["issues"]]
+            let unfit: [(GenericObject, String)] = [
+                (spawner(nil), "give when.githubWebhook"),
+                (spawner(["repository": "acme/*", "events": []]), "name events"),
+                (spawner(["repository": "acme/*", "events": ["push"]]), "name events"),
+                (spawner(webhook, ["turn": ["whenBusy": "Reject"]]), "take Queue or Supersede"),
+                (spawner(webhook, ["credentials": ["tokenFile": "/t"]]), "name a Secret in secretRef"),
+            ]
+            for (spawner, words) in unfit {
+                let error = await failure { try await spawners.create(spawner) }
+                #expect(error?.code == .invalid && error?.message.contains(words) == true, "\(String(describing: error))")
+            }
+            try await spawners.create(spawner(webhook))
         }
     }
 

@@ -20,7 +20,7 @@ import Yams
 
     @Test(
         .enabled(if: kubectl != nil, "there is no kubectl in PATH, and HOLDFAST_KUBECTL names none"),
-        arguments: [".", "overlays/cluster", "overlays/namespaced"])
+        arguments: [".", "overlays/cluster", "overlays/labelled-namespaces", "overlays/namespaced"])
     func kustomizeRendersIt(path: String) throws {
         let objects = try Self.render(path)
         let kinds = objects.compactMap { $0["kind"]?.string }
@@ -49,12 +49,49 @@ import Yams
         }
     }
 
-    /// What the file says is what the supervisor makes in other namespaces. `HOLDFAST_WRITE_GOLDEN=1` writes it.
-    @Test func thePolicyOfSessionsIsTheSupervisorsOwn() throws {
-        let file = Self.folder.appending(path: "base/session-network-policy.yaml")
+    /// An overlay of somebody's own puts all of it into another namespace, as docs/operations.md says.
+    @Test(.enabled(if: kubectl != nil, "there is no kubectl in PATH, and HOLDFAST_KUBECTL names none"))
+    func anotherNamespaceTakesAllOfIt() throws {
+        let own = Self.folder.deletingLastPathComponent().appending(path: ".build/overlay-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: own, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: own) }
+        try "namespace: agents\nresources: [../../deploy/overlays/labelled-namespaces]\n"
+            .write(to: own.appending(path: "kustomization.yaml"), atomically: true, encoding: .utf8)
+        let objects = try Self.render("../.build/\(own.lastPathComponent)")
+        let subjects = objects.flatMap { $0["subjects"]?.array ?? [] }
+        #expect(subjects.count >= 4 && subjects.allSatisfy { $0["namespace"] == "agents" })
+        #expect(objects.allSatisfy { ["agents", nil].contains($0["metadata"]?["namespace"]) })
+    }
+
+    /// Where the supervisor is one of several namespaces, it may do in each what it may do in its own, but for what is its own.
+    @Test func aLabelledNamespaceGivesNoOtherRights() throws {
+        func rules(_ file: String, _ kind: String, _ name: String) throws -> Set<JSONValue> {
+            let text = try String(contentsOf: Self.folder.appending(path: file), encoding: .utf8)
+            let role = try Self.documents(text).first { $0["kind"]?.string == kind && $0["metadata"]?["name"]?.string == name }
+            return Set(try #require(role?["rules"]?.array))
+        }
+        let labelled = "overlays/labelled-namespaces/rights.yaml"
+        let own = try rules("base/rights.yaml", "Role", "holdfast-supervisor").filter {
+            $0["resourceNames"] == nil && $0["resources"] != ["leases"]
+        }
+        #expect(try rules(labelled, "ClusterRole", "holdfast-supervisor-sessions") == own)
+        #expect(
+            try rules(labelled, "ClusterRole", "holdfast-git-gateway")
+                == rules("base/git-gateway.yaml", "Role", "holdfast-git-gateway"))
+        let bindings = try Self.documents(
+            String(contentsOf: Self.folder.appending(path: "namespace/rights.yaml"), encoding: .utf8))
+        #expect(
+            bindings.compactMap { $0["roleRef"]?["name"]?.string } == ["holdfast-supervisor-sessions", "holdfast-git-gateway"])
+        #expect(bindings.allSatisfy { $0["subjects"]?.array?.first?["namespace"] == "holdfast" })
+    }
+
+    /// `HOLDFAST_WRITE_GOLDEN=1` writes them.
+    @Test(arguments: [("base", nil as String?), ("namespace", "holdfast")])
+    func thePoliciesOfSessionsAreWhatTheModelSays(folder: String, supervisor: String?) throws {
+        let file = Self.folder.appending(path: "\(folder)/session-network-policy.yaml")
         let text =
             "# Made by the tests of SessionNetworkPolicies with HOLDFAST_WRITE_GOLDEN=1. Do not edit: policies add up, so write one more.\n"
-            + (try YAMLText.of(SessionNetworkPolicies.policy(namespace: nil, supervisor: nil)))
+            + (try YAMLText.of(SessionNetworkPolicies.policy(namespace: nil, supervisor: supervisor)))
         if ProcessInfo.processInfo.environment["HOLDFAST_WRITE_GOLDEN"] == "1" {
             try text.write(to: file, atomically: true, encoding: .utf8)
         }
@@ -67,7 +104,9 @@ import Yams
             let text = try String(contentsOf: Self.folder.appending(path: file), encoding: .utf8)
             return try Self.documents(text).flatMap { $0["rules"]?.array ?? [] }
         }
-        let all = try rules("base/rights.yaml") + rules("overlays/cluster/nodes.yaml")
+        let all =
+            try rules("base/rights.yaml") + rules("overlays/cluster/nodes.yaml")
+            + rules("overlays/labelled-namespaces/rights.yaml").filter { $0["resources"] == ["namespaces"] }
         let docs = try String(
             contentsOf: Self.folder.deletingLastPathComponent().appending(path: "docs/operations.md"), encoding: .utf8)
         let rows = docs.split(separator: "\n").filter { $0.hasPrefix("|") }

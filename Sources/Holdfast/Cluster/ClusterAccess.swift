@@ -9,16 +9,49 @@ import SessionModel
 /// The port is opened for the first request and again when it was lost, and closed with the command.
 actor ClusterAccess {
     private var forwarding: Task<Result<Forward, Failure>, Never>?
-    private var token: String?
+    private var supervisor: Supervisor?
+
+    /// Whom the sessions of a namespace belong to.
+    private struct Supervisor {
+        /// In its namespace.
+        var kubectl: Kubectl
+        /// Of the namespace's API.
+        var path: String
+        /// Nil when the user has given another.
+        var token: String?
+    }
 
     static let service = "holdfast-supervisor"
     static let secret = "holdfast-api"
+    /// `holdfast.dev/supervisor`, as a JSONPath has it.
+    static let label = #"holdfast\.dev/supervisor"#
 
     /// - Parameter tokenFile: instead of the cluster's Secret.
     func address(through kubectl: Kubectl, tokenFile: String?) async throws(Failure) -> ServerAddress {
-        if token == nil, tokenFile == nil { token = try await readToken(kubectl) }
-        let forward = try await forward(kubectl)
-        return ServerAddress(url: "http://127.0.0.1:\(forward.port)", token: token)
+        let supervisor =
+            if let known = supervisor { known } else { try await find(kubectl, readsToken: tokenFile == nil) }
+        self.supervisor = supervisor
+        let forward = try await forward(supervisor.kubectl)
+        return ServerAddress(url: "http://127.0.0.1:\(forward.port)\(supervisor.path)", token: supervisor.token)
+    }
+
+    /// The supervisor that the namespace's label names, else the one inside the namespace.
+    private func find(_ kubectl: Kubectl, readsToken: Bool) async throws(Failure) -> Supervisor {
+        async let elsewhere = labelled(kubectl)
+        let token: Result<String, Failure>? = readsToken ? await readToken(kubectl) : nil
+        if var supervisor = await elsewhere {
+            if readsToken { supervisor.token = try await readToken(supervisor.kubectl).get() }
+            return supervisor
+        }
+        return Supervisor(kubectl: kubectl, path: "", token: try token?.get())
+    }
+
+    /// Who may not read the namespace is told nothing of a label.
+    private func labelled(_ kubectl: Kubectl) async -> Supervisor? {
+        let namespace = await kubectl.namespace()
+        let label = await kubectl.run(["get", "namespace", namespace, "--output", "jsonpath={.metadata.labels.\(Self.label)}"])
+        guard case .success(let own) = label, !own.isEmpty else { return nil }
+        return Supervisor(kubectl: kubectl.in(own), path: "/namespaces/\(namespace)")
     }
 
     func close() async {
@@ -38,20 +71,22 @@ actor ClusterAccess {
         return try await current.value.get()
     }
 
-    private func readToken(_ kubectl: Kubectl) async throws(Failure) -> String {
+    private func readToken(_ kubectl: Kubectl) async -> Result<String, Failure> {
         let arguments = ["get", "secret", Self.secret, "--output", "jsonpath={.data.token}"]
-        let result = await kubectl.run(arguments)
-        switch result {
+        switch await kubectl.run(arguments) {
         case .failure(let failure):
-            throw Failure(
-                failure.status,
-                "the supervisor's token could not be read: \(failure.message). Name the supervisor's namespace with --namespace, or a file that has the token with --token-file"
-            )
+            return .failure(
+                Failure(
+                    failure.status,
+                    "the supervisor's token could not be read: \(failure.message). Name the namespace with --namespace, or a file that has the token with --token-file"
+                ))
         case .success(let text):
             let bytes = Data(base64Encoded: text)
             let token = bytes.map { String(decoding: $0, as: UTF8.self) }?.split(whereSeparator: \.isWhitespace).first
-            guard let token else { throw Failure(.failed, "the Secret \(Self.secret) of that namespace has no key “token”") }
-            return String(token)
+            guard let token else {
+                return .failure(Failure(.failed, "the Secret \(Self.secret) of that namespace has no key “token”"))
+            }
+            return .success(String(token))
         }
     }
 }

@@ -9,6 +9,18 @@ struct Kubectl: Sendable, Hashable {
     var flags: [String]
     var environment: [String: String]
 
+    /// The same in another namespace.
+    func `in`(_ namespace: String) -> Kubectl {
+        Kubectl(flags: flags + ["--namespace", namespace], environment: environment)
+    }
+
+    /// The namespace that its flags name, else the context's.
+    func namespace() async -> String {
+        if let index = flags.lastIndex(of: "--namespace") { return flags[index + 1] }
+        let current = try? await run(["config", "view", "--minify", "--output", "jsonpath={..namespace}"]).get()
+        return current.flatMap { $0.isEmpty ? nil : $0 } ?? "default"
+    }
+
     private var program: String { environment["HOLDFAST_KUBECTL"] ?? "kubectl" }
 
     struct Running: Sendable {

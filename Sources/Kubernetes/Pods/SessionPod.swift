@@ -17,14 +17,18 @@ public struct SessionPod: Sendable {
         public var pullSecrets: [String]
         /// The git gateway's URL, without a slash at the end; nil where there is none.
         public var gitGateway: String?
+        /// The git gateway is one for several namespaces.
+        public var sharesGateway: Bool
 
         public init(
-            sidecarImage: String, agentImage: String? = nil, pullSecrets: [String] = [], gitGateway: String? = nil
+            sidecarImage: String, agentImage: String? = nil, pullSecrets: [String] = [], gitGateway: String? = nil,
+            sharesGateway: Bool = false
         ) {
             self.sidecarImage = sidecarImage
             self.agentImage = agentImage
             self.pullSecrets = pullSecrets
             self.gitGateway = gitGateway
+            self.sharesGateway = sharesGateway
         }
     }
 
@@ -53,6 +57,12 @@ public struct SessionPod: Sendable {
 
     /// Whether its git goes through the git gateway, which adds the forge's token.
     public var usesGateway: Bool { session.spec.workspace?.credentials?.secretRef != nil }
+
+    /// What the session is called at the git gateway; see ``QualifiedName``.
+    public var gatewayName: String {
+        let name = session.metadata.name
+        return settings.sharesGateway ? QualifiedName(namespace: namespace, name: name).description : name
+    }
 
     /// Where the containers find the certificate by which they know the git gateway.
     public static let gatewayAuthorityFile = PodLayout.git + "/ca.crt"

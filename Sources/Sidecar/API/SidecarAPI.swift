@@ -12,9 +12,6 @@ public struct SidecarAPI: Sendable {
 
     public init(session: Session) { self.session = session }
 
-    /// Paths that need no token: probes have none.
-    public static let open: Set<String> = ["/livez", "/readyz"]
-
     public var routes: Routes {
         var routes = Routes()
         routes.on(.post, "/v1/turns", enqueue)
@@ -44,8 +41,8 @@ public struct SidecarAPI: Sendable {
             try await session.record(call.json(GitTransfer.self))
             return Response(status: .noContent)
         }
-        routes.on(.get, "/livez") { _ in try await live() }
-        routes.on(.get, "/readyz") { _ in try await ready() }
+        routes.on(.get, "/livez", open: true) { _ in try await live() }
+        routes.on(.get, "/readyz", open: true) { _ in try await ready() }
         routes.on(.get, "/metrics") { _ in
             .text(await Metrics.text(of: session, requests: metrics), type: "text/plain; version=0.0.4; charset=utf-8")
         }

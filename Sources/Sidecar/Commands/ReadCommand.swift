@@ -38,7 +38,7 @@ struct ReadCommand: AsyncParsableCommand {
         routes.on(.get, "/livez") { _ in .text("ok\n") }
         routes.on(.get, "/readyz") { _ in .text("ok\n") }
         let service = HTTPService(
-            try ServeCommand.address(listen), access: .token(try BearerToken(file: tokenFile), except: SidecarAPI.open),
+            try ServeCommand.address(listen), access: .token(try BearerToken(file: tokenFile)),
             tls: try TLSIdentity(certificate: tlsCertificate, key: tlsKey), routes: routes, logger: logger)
         let signals = await UnixSignalsSequence(trapping: [.sigterm, .sigint])
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -118,7 +118,7 @@ struct ServeCommand: AsyncParsableCommand {
             if let address, let token {
                 group.addTask {
                     try await HTTPService(
-                        address, access: .token(token, except: SidecarAPI.open), tls: identity, routes: routes,
+                        address, access: .token(token), tls: identity, routes: routes,
                         clientTimeout: clientTimeout, logger: listening
                     ).run { port in
                         listening.notice("listening", metadata: ["address": "\(listen ?? "")", "port": "\(port ?? 0)"])

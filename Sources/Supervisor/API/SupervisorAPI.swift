@@ -27,15 +27,12 @@ struct SupervisorAPI: Sendable {
 
     static let waitLimit = TimeSpan.seconds(60)
 
-    /// Paths that need no token.
-    static let open: Set<String> = ["/livez", "/readyz"]
-    /// Paths of those who prove themselves in another way.
-    static let otherwiseProven: Set<String> = [WebhookHandler.path, GatewayReport.pushes, GatewayReport.transfers]
-
     func routes() -> Routes {
         var routes = Routes()
-        func on(_ method: HTTPRequest.Method, _ pattern: StaticString, _ handler: @escaping Routes.Handler) {
-            routes.on(method, pattern) { call in
+        func on(
+            _ method: HTTPRequest.Method, _ pattern: StaticString, open: Bool = false, _ handler: @escaping Routes.Handler
+        ) {
+            routes.on(method, pattern, open: open) { call in
                 try checkHost(call)
                 return try await handler(call)
             }
@@ -56,8 +53,8 @@ struct SupervisorAPI: Sendable {
         on(.get, "/v1/sessions/{id}/transcript", transcript)
         on(.get, "/v1/version") { _ in try .json(["version": version]) }
         on(.get, "/metrics", showMetrics)
-        on(.get, "/livez") { _ in .text("ok\n") }
-        on(.get, "/readyz", ready)
+        on(.get, "/livez", open: true) { _ in .text("ok\n") }
+        on(.get, "/readyz", open: true, ready)
         if let spawners {
             on(.put, "/v1/spawners/{name}", spawners.put)
             on(.get, "/v1/spawners", spawners.list)
@@ -66,10 +63,11 @@ struct SupervisorAPI: Sendable {
             on(.get, "/v1/webhooks/deliveries", spawners.deliveries)
         }
         // It comes from elsewhere, under whatever name, and proves itself by its signature.
-        if let webhooks { routes.on(.post, "/v1/webhooks/github", webhooks.receive) }
+        if let webhooks { routes.on(.post, "/v1/webhooks/github", open: true, webhooks.receive) }
+        // Gateways have a token of their own.
         if let gateways {
-            routes.on(.post, "/v1/git-gateway/pushes", gateways.pushes)
-            routes.on(.post, "/v1/git-gateway/transfers", gateways.transfers)
+            routes.on(.post, "/v1/git-gateway/pushes", open: true, gateways.pushes)
+            routes.on(.post, "/v1/git-gateway/transfers", open: true, gateways.transfers)
         }
         return routes
     }

@@ -26,6 +26,8 @@ struct GitGatewayCommand: AsyncParsableCommand {
     @Option(help: "A kubeconfig. (default: $KUBECONFIG, ~/.kube/config, or the pod's service account)") var kubeconfig: String?
     @Option(help: "The context of the kubeconfig. (default: its current one)") var context: String?
     @Option(help: "The namespace of the Sessions. (default: the context's, or the gateway's own)") var namespace: String?
+    @Flag(help: "Serve the sessions of all namespaces in which it has the right to, for a supervisor of labelled namespaces.")
+    var labelledNamespaces = false
     @Option(help: "The supervisor's URL: it is told of every fetch and push; with --supervisor-token-file.") var supervisor:
         String?
     @Option(help: "A file with the token that the supervisor knows the gateway by.") var supervisorTokenFile: String?
@@ -41,6 +43,9 @@ struct GitGatewayCommand: AsyncParsableCommand {
             !kubernetes
         {
             throw ValidationError("\(option.0) is for --kubernetes")
+        }
+        guard !labelledNamespaces || (kubernetes && namespace == nil) else {
+            throw ValidationError("--labelled-namespaces is for --kubernetes, and takes no --namespace")
         }
         guard (tlsCertificate == nil) == (tlsKey == nil) else {
             throw ValidationError("--tls-certificate and --tls-key need each other")
@@ -87,7 +92,10 @@ struct GitGatewayCommand: AsyncParsableCommand {
 
     private func gateway(_ logger: Logger) throws -> GitGateway {
         let reporter = supervisor.flatMap { url in
-            supervisorTokenFile.map { GatewayReporter(supervisor: url.trimmingSlashes, tokenFile: $0, logger: logger) }
+            supervisorTokenFile.map {
+                GatewayReporter(
+                    supervisor: url.trimmingSlashes, tokenFile: $0, spansNamespaces: labelledNamespaces, logger: logger)
+            }
         }
         let announce: GitGateway.Announcer = { try await reporter?.announce($0, $1) }
         let report: GitGateway.Reporter = { await reporter?.report($0, $1) }
@@ -102,7 +110,8 @@ struct GitGatewayCommand: AsyncParsableCommand {
         var options = KubernetesClient.Options()
         options.userAgent = "holdfast-git-gateway/\(SupervisorVersion.current)"
         let grants = ClusterGrants(
-            client: KubernetesClient(cluster, options: options), namespace: namespace ?? cluster.namespace)
+            client: KubernetesClient(cluster, options: options),
+            namespace: labelledNamespaces ? nil : namespace ?? cluster.namespace)
         return GitGateway(
             logger: logger, grants: { try await grants.grant($0) },
             token: { try await grants.token(of: $0) }, announce: announce, report: report)

@@ -5,7 +5,7 @@ import Logging
 import NIOConcurrencyHelpers
 import SessionModel
 
-/// The supervisor of one namespace of a cluster: its copies of the API server's objects, its API, and, while it leads, its sessions.
+/// The supervisor of a cluster: of one namespace, or of all that have its label.
 struct KubernetesSupervisor: Sendable {
     struct Configuration: Sendable {
         /// Of its API; port 0 takes a free one.
@@ -14,6 +14,8 @@ struct KubernetesSupervisor: Sendable {
         var tokenFile: String
         /// Where the Tasks and Sessions are; nil for the supervisor's own.
         var namespace: String?
+        /// Whether it serves the namespaces that ``LabelledNamespaces`` finds, instead of one.
+        var servesLabelled = false
         var pod: SessionPod.Settings
         var agentsDirectory: String?
         var defaultAgent: String?
@@ -35,6 +37,34 @@ struct KubernetesSupervisor: Sendable {
         self.logger = logger
     }
 
+    /// Which namespaces are served.
+    private enum Served {
+        case one(NamespaceSupervisor)
+        case labelled(LabelledNamespaces)
+
+        /// Follows the API server until the task is cancelled.
+        func follow() async {
+            switch self {
+            case .one(let supervisor): await supervisor.follow()
+            case .labelled(let namespaces): await namespaces.run()
+            }
+        }
+
+        func lead(_ client: KubernetesClient, _ authority: Authority) async {
+            switch self {
+            case .one(let supervisor): await supervisor.lead(client, authority)
+            case .labelled(let namespaces): await namespaces.lead(client, authority)
+            }
+        }
+
+        func routes(loopbackOnly: Bool) -> Routes {
+            switch self {
+            case .one(let supervisor): supervisor.api(loopbackOnly: loopbackOnly).routes()
+            case .labelled(let namespaces): namespaces.routes(loopbackOnly: loopbackOnly)
+            }
+        }
+    }
+
     /// Serves until the first of `signals`. Sessions go on without it, and the next leader finds them.
     /// - Parameter onServing: told the port, once it serves.
     func run(until signals: AsyncStream<Int32>, onServing: @escaping @Sendable (Int) -> Void = { _ in }) async throws {
@@ -47,52 +77,29 @@ struct KubernetesSupervisor: Sendable {
         options.rateLimit = (100, 200)
         let client = KubernetesClient(cluster, options: options)
         let own = cluster.namespace
-        let namespace = configuration.namespace ?? own
-        let cache = ClusterCache(
-            client, namespace: namespace, hearsForge: configuration.github != nil, logger: logger)
-        let pods = PodWatch(client, namespace: namespace, readsNodes: configuration.readsNodes, logger: logger)
-        let following = Task {
-            await withTaskGroup { group in
-                group.addTask { await cache.run() }
-                group.addTask { await pods.run() }
-            }
-        }
-        let metrics = Metrics()
-        let store = KubernetesStore(cache, client: client)
         // Known when the server has answered for the first time.
         let known = NIOLockedValueBox<Authority?>(nil)
-        let runtime = KubernetesRuntime(
-            client, namespace: namespace, settings: configuration.pod, authority: { known.withLockedValue(\.self) }, watch: pods,
-            logger: logger)
-        let gateways = configuration.pod.gitGateway.map { _ in
-            GatewayHandlers(
-                token: { known.withLockedValue(\.self).map { BearerToken($0.gatewayToken) } },
-                keep: { [hears = configuration.github != nil] push in
-                    // Where no events come, nobody has to know whose they are, and nobody would take the record away.
-                    guard hears else { return }
-                    try await store.access { try $0.keep(pushed: push.commits, of: push.session, at: .now) }
-                },
-                sidecar: { name in cache.read { $0.session(name)?.document }.flatMap { runtime.client(of: $0) } })
+        let nodes = configuration.readsNodes ? NodeWatch(client, logger: logger) : nil
+        let make = { @Sendable namespace in
+            NamespaceSupervisor(
+                namespace, client, configuration, agents: agents, nodes: nodes, authority: { known.withLockedValue(\.self) },
+                logger: logger)
         }
-        // Any replica takes deliveries; the leader hears of them from the API server.
-        let webhooks = configuration.github.map {
-            WebhookHandler(store: store, secretFile: $0.secretFile, onDelivery: {})
-        }
-        let spawners = webhooks.map { _ in SpawnerHandlers(store: store, runsPods: true) }
-        let api = { [agents, version = SupervisorVersion.current] (host: String) in
-            SupervisorAPI(
-                store: store,
-                sidecar: { name in cache.read { $0.session(name)?.document }.flatMap { runtime.client(of: $0) } },
-                metrics: metrics, runtime: runtime, gateway: nil, webhooks: webhooks, spawners: spawners, gateways: gateways,
-                agents: agents, version: version,
-                loopbackOnly: ["127.0.0.1", "::1", "localhost"].contains(host))
+        let namespace = configuration.servesLabelled ? nil : configuration.namespace ?? own
+        let served: Served =
+            if let namespace { .one(make(namespace)) } else {
+                .labelled(LabelledNamespaces(client, supervisor: own, logger: logger, make: make))
+            }
+        let following = Task {
+            await withTaskGroup { group in
+                group.addTask { await served.follow() }
+                if let nodes { group.addTask { await nodes.run() } }
+            }
         }
         let services = configuration.addresses.map { host, port in
             HTTPService(
-                .tcp(host: host, port: port),
-                access: .token(token, except: SupervisorAPI.open.union(SupervisorAPI.otherwiseProven)),
-                routes: api(host).routes(),
-                logger: logger)
+                .tcp(host: host, port: port), access: .token(token),
+                routes: served.routes(loopbackOnly: ["127.0.0.1", "::1", "localhost"].contains(host)), logger: logger)
         }
 
         // Renewals do not wait behind other requests.
@@ -107,10 +114,7 @@ struct KubernetesSupervisor: Sendable {
         let leading = Task {
             guard let authority = await preparation.run() else { return }
             known.withLockedValue { $0 = authority }
-            await elector.run { leadership in
-                await Self.lead(
-                    client.fenced(by: leadership), cache, pods, authority, metrics, configuration, agents, namespace, logger)
-            }
+            await elector.run { leadership in await served.lead(client.fenced(by: leadership), authority) }
         }
 
         let server = Task {
@@ -118,7 +122,8 @@ struct KubernetesSupervisor: Sendable {
                 for service in services {
                     group.addTask {
                         try await service.run { port in
-                            logger.notice("serving", metadata: ["port": "\(port ?? 0)", "namespace": "\(namespace)"])
+                            logger.notice(
+                                "serving", metadata: ["port": "\(port ?? 0)", "namespace": "\(namespace ?? "labelled ones")"])
                             onServing(port ?? 0)
                         }
                     }
@@ -144,42 +149,5 @@ struct KubernetesSupervisor: Sendable {
             let places = configuration.addresses.map { "\($0.host):\($0.port)" }.joined(separator: ", ")
             throw LocalError("cannot serve on \(places): \(error)")
         }
-    }
-
-    /// What the leader does, until its task is cancelled.
-    private static func lead(
-        _ client: KubernetesClient, _ cache: ClusterCache, _ pods: PodWatch, _ authority: Authority, _ metrics: Metrics,
-        _ configuration: Configuration, _ agents: AgentPresets, _ namespace: String, _ logger: Logger
-    ) async {
-        await cache.waitUntilSynced()
-        await pods.waitUntilSynced()
-        let store = KubernetesStore(cache, client: client)
-        let runtime = KubernetesRuntime(
-            client, namespace: namespace, settings: configuration.pod, authority: { authority }, watch: pods, logger: logger)
-        let manager = SessionManager(store: store, runtime: runtime, metrics: metrics, logger: logger)
-        let router = TaskRouter(store: store, fallback: agents.fallback, logger: logger)
-        let reaper = Reaper(store: store, runtime: runtime, logger: logger)
-        let recorder = EventRecorder(client, controller: "holdfast.dev/supervisor", instance: configuration.identity) { error in
-            logger.debug("an event could not be written", metadata: ["error": "\(error)"])
-        }
-        let events = SessionEvents(cache, recorder: recorder)
-        do { try await manager.start() } catch {
-            logger.error("the sessions could not be taken up", metadata: ["error": "\(error)"])
-            return
-        }
-        await withTaskGroup { group in
-            group.addTask { await router.run() }
-            group.addTask { await reaper.run() }
-            group.addTask { await recorder.run() }
-            if let github = configuration.github {
-                let forge = ForgeFacts(github: github.client)
-                let reporter = Reporter(store: store, forge: forge, secrets: github.secrets, logger: logger)
-                let worker = WebhookWorker(store: store, agents: agents, forge: forge, reporter: reporter, logger: logger)
-                group.addTask { await worker.run() }
-                group.addTask { await reporter.run() }
-            }
-        }
-        await manager.close()
-        withExtendedLifetime(events) {}
     }
 }

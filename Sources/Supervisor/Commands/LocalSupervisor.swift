@@ -73,9 +73,7 @@ struct LocalSupervisor: Sendable {
             webhooks: webhooks, spawners: webhooks.map { _ in SpawnerHandlers(store: store, runsPods: false) },
             agents: agents, version: SupervisorVersion.current, loopbackOnly: isLoopback)
         let service = HTTPService(
-            .tcp(host: configuration.host, port: configuration.port),
-            access: .token(token, except: SupervisorAPI.open.union(SupervisorAPI.otherwiseProven)),
-            routes: api.routes(), logger: logger)
+            .tcp(host: configuration.host, port: configuration.port), access: .token(token), routes: api.routes(), logger: logger)
         try await manager.start()
         let deliveries = Task { await worker?.run() }
         let reports = Task { await reporter?.run() }

@@ -84,6 +84,9 @@ struct ServeCommand: AsyncParsableCommand {
         }
         guard let image = cluster.sidecarImage else { throw ValidationError("--kubernetes needs --sidecar-image") }
         guard let tokenFile = cluster.tokenFile else { throw ValidationError("--kubernetes needs --token-file") }
+        guard !cluster.labelledNamespaces || cluster.namespace == nil else {
+            throw ValidationError("--labelled-namespaces serves those with the label, and --namespace one: give one of them")
+        }
         let lease = cluster.leaseDuration
         guard lease >= .seconds(3), lease.milliseconds % 1000 == 0 else {
             throw ValidationError("--lease-duration \(lease) is not a whole number of seconds, of three at least")
@@ -91,9 +94,10 @@ struct ServeCommand: AsyncParsableCommand {
         let pod = environment["POD_NAME"] ?? environment["HOSTNAME"] ?? "supervisor"
         var server = KubernetesSupervisor.Configuration(
             addresses: addresses, tokenFile: Self.absolute(tokenFile), namespace: cluster.namespace,
+            servesLabelled: cluster.labelledNamespaces,
             pod: SessionPod.Settings(
                 sidecarImage: image, agentImage: cluster.agentImage, pullSecrets: cluster.imagePullSecret,
-                gitGateway: try cluster.gateway()),
+                gitGateway: try cluster.gateway(), sharesGateway: cluster.labelledNamespaces),
             agentsDirectory: agentsDir.map(Self.absolute), defaultAgent: defaultAgent, lease: cluster.lease,
             identity: "\(pod)_\(Identity.uid().prefix(12))",
             timing: LeaderElector.Timing(
@@ -156,6 +160,11 @@ struct ClusterOptions: ParsableArguments {
     @Option(help: "The context of the kubeconfig. (default: its current one)") var context: String?
     @Option(help: "The namespace of the Tasks and Sessions. (default: the context's, or the supervisor's own)") var namespace:
         String?
+    @Flag(
+        help:
+            "Serve, instead of one namespace, all that have the label \(LabelledNamespaces.label)=NAMESPACE, with the supervisor's own."
+    )
+    var labelledNamespaces = false
     @Option(help: "The image of the sidecar: it holds nothing but its binary.") var sidecarImage: String?
     @Option(help: "The image of agents whose worker names none.") var agentImage: String?
     @Option(help: "A Secret for pulling images, in the sessions' namespace; may be given several times.")
@@ -173,6 +182,7 @@ struct ClusterOptions: ParsableArguments {
     var firstGiven: String? {
         let given = [
             ("--kubeconfig", kubeconfig != nil), ("--context", context != nil), ("--namespace", namespace != nil),
+            ("--labelled-namespaces", labelledNamespaces),
             ("--sidecar-image", sidecarImage != nil), ("--agent-image", agentImage != nil),
             ("--image-pull-secret", !imagePullSecret.isEmpty), ("--git-gateway", gitGateway != nil),
             ("--token-file", tokenFile != nil),

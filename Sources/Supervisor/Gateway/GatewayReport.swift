@@ -3,6 +3,7 @@ import Foundation
 import HTTPServing
 import HTTPTypes
 import Hummingbird
+import Kubernetes
 import Logging
 import SessionModel
 
@@ -31,6 +32,8 @@ struct GatewayReporter: Sendable {
     let supervisor: String
     /// Read at every report.
     let tokenFile: String
+    /// Sessions come with their namespaces, as a ``QualifiedName``, and the supervisor has an API for each of these.
+    let spansNamespaces: Bool
     let logger: Logger
     private static let client = CurlClient(maxConnections: 64, maxIdleConnections: 4)
 
@@ -38,15 +41,23 @@ struct GatewayReporter: Sendable {
 
     /// - Throws: ``NotTold``: then the push must not go on, for the forge's event about it would come back as somebody else's.
     func announce(_ session: String, _ commits: [String]) async throws {
-        try await send(GatewayReport.pushes, GatewayReport.Push(session: session, commits: commits))
+        let (api, session) = place(of: session)
+        try await send(api + GatewayReport.pushes, GatewayReport.Push(session: session, commits: commits))
     }
 
     func report(_ session: String, _ transfer: GitTransfer) async {
         do {
-            try await send(GatewayReport.transfers, GatewayReport.Transfer(session: session, transfer: transfer))
+            let (api, session) = place(of: session)
+            try await send(api + GatewayReport.transfers, GatewayReport.Transfer(session: session, transfer: transfer))
         } catch {
             logger.warning("not in the transcript", metadata: ["session": "\(session)", "error": "\(error)"])
         }
+    }
+
+    /// The path before those of the session's API, and the session's name there.
+    private func place(of session: String) -> (api: String, name: String) {
+        guard spansNamespaces, let name = QualifiedName(session) else { return ("", session) }
+        return ("/namespaces/\(name.namespace)", name.name)
     }
 
     private func send(_ path: String, _ body: some Encodable) async throws {

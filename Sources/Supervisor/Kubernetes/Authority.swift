@@ -123,7 +123,7 @@ struct Authority: Sendable {
         else { return nil }
         return EpochCredentials.Gateway(
             configuration: GitGrant.configuration(
-                repository: repository, gateway: url, name: pod.session.metadata.name, credential: gitCredential(for: pod),
+                repository: repository, gateway: url, name: pod.gatewayName, credential: gitCredential(for: pod),
                 authority: url.hasPrefix("https://") ? SessionPod.gatewayAuthorityFile : nil), authority: certificate)
     }
 

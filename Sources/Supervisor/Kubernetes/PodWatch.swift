@@ -3,28 +3,29 @@ import Logging
 import NIOConcurrencyHelpers
 import SessionModel
 
-/// Follows the pods of sessions and the nodes that they are on, and tells each living epoch what becomes of its pod.
+/// Follows the pods of a namespace's sessions and the nodes that they are on, and tells each living epoch what becomes of its pod.
 final class PodWatch: Sendable {
     private let pods: Informer<GenericObject>
     /// Those that warn of a pod. They are not waited for: without them less is said, and nothing else is done.
     private let events: Informer<GenericObject>
     /// Nil when this supervisor may not read nodes: then only the kubelet's word counts.
-    private let nodes: Informer<GenericObject>?
+    private let nodes: NodeWatch?
     private let state: NIOLockedValueBox<State>
 
     private typealias News = (PodIncarnation, GenericObject, PodObservation)
 
     private struct State {
         var pods: [String: GenericObject] = [:]
-        var nodes: [String: GenericObject] = [:]
         var warnings = PodWarnings()
-        let readsNodes: Bool
+        let nodes: NodeWatch?
         /// By the pod's uid.
         var incarnations: [String: PodIncarnation] = [:]
 
         func observe(_ pod: GenericObject) -> PodObservation {
             var node = PodObservation.Node.unseen
-            if readsNodes, let name = pod["spec"]?["nodeName"]?.string { node = nodes[name].map { .found($0) } ?? .missing }
+            if let nodes, let name = pod["spec"]?["nodeName"]?.string {
+                node = nodes.node(named: name).map { .found($0) } ?? .missing
+            }
             let warnings = pod.metadata.uid.map { self.warnings.warnings(of: $0) } ?? []
             return PodObservation(pod, node: node, warnings: warnings, at: .now)
         }
@@ -37,12 +38,13 @@ final class PodWatch: Sendable {
         }
     }
 
-    init(_ client: KubernetesClient, namespace: String, readsNodes: Bool, logger: Logger) {
+    init(_ client: KubernetesClient, namespace: String, nodes: NodeWatch?, logger: Logger) {
         let complain: @Sendable (KubernetesError) -> Void = { error in
             if error.code != .cancelled { logger.warning("the API server does not tell", metadata: ["error": "\(error)"]) }
         }
-        let state = NIOLockedValueBox(State(readsNodes: readsNodes))
+        let state = NIOLockedValueBox(State(nodes: nodes))
         self.state = state
+        self.nodes = nodes
         pods = Informer(
             client.objects(.pods, in: namespace), selector: Selector(labels: "\(PodLabels.component)=session"),
             onProblem: complain
@@ -55,21 +57,15 @@ final class PodWatch: Sendable {
         ) { changes in
             for change in changes { Self.hear(event: change, state) }
         }
-        guard readsNodes else {
-            nodes = nil
-            return
-        }
-        nodes = Informer(client.objects(.nodes), onProblem: complain) { changes in
-            for change in changes { Self.hear(node: change, state) }
-        }
     }
 
-    /// Follows the server until the task is cancelled.
+    /// Follows the server until the task is cancelled. ``NodeWatch`` is run by whoever made it.
     func run() async {
+        let listener = nodes?.addListener { [state] node in Self.hear(node: node, state) }
+        defer { if let listener { nodes?.removeListener(listener) } }
         await withTaskGroup { group in
             group.addTask { await self.pods.run() }
             group.addTask { await self.events.run() }
-            if let nodes { group.addTask { await nodes.run() } }
             group.addTask { await self.lookAgain() }
         }
     }
@@ -138,13 +134,9 @@ final class PodWatch: Sendable {
         for (incarnation, pod, seen) in news { incarnation.hear(pod, seen) }
     }
 
-    private static func hear(node change: Kubernetes.Change<GenericObject>, _ state: NIOLockedValueBox<State>) {
-        let name = change.key.name
+    private static func hear(node name: String, _ state: NIOLockedValueBox<State>) {
         let news = state.withLockedValue { state in
-            if case .deleted = change { state.nodes[name] = nil }
-            if case .added(let node) = change { state.nodes[name] = node }
-            if case .updated(_, let node) = change { state.nodes[name] = node }
-            return state.news(of: state.pods.values.filter { $0["spec"]?["nodeName"]?.string == name })
+            state.news(of: state.pods.values.filter { $0["spec"]?["nodeName"]?.string == name })
         }
         for (incarnation, pod, seen) in news { incarnation.hear(pod, seen) }
     }

@@ -10,8 +10,8 @@ struct Preparation {
     let server: String
     /// The supervisor's own namespace, where its Secret and its Lease are.
     let own: String
-    /// Where the Tasks and Sessions are.
-    let sessions: String
+    /// Where the Tasks and Sessions are; nil where namespaces come and go.
+    let sessions: String?
     /// Whether it needs Spawners.
     let hearsForge: Bool
     /// The host of the git gateway's URL; nil where there is none.
@@ -71,7 +71,7 @@ struct Preparation {
                 throw Missing("\(server) does not know \(type.qualifiedName) yet: kubectl apply -k deploy/crds")
             }
         }
-        for namespace in Set([own, sessions]).sorted() where await isMissing(namespace) {
+        for namespace in Set([own, sessions ?? own]).sorted() where await isMissing(namespace) {
             throw Missing(
                 "there is no namespace \(namespace): kubectl create namespace \(namespace), or name another one with --namespace")
         }

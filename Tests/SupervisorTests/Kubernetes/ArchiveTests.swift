@@ -34,7 +34,7 @@ import Testing
             let runtime = KubernetesRuntime(
                 cluster.client, namespace: cluster.namespace,
                 settings: settings, authority: { nil },
-                watch: PodWatch(cluster.client, namespace: cluster.namespace, readsNodes: false, logger: TestNamespace.quiet),
+                watch: PodWatch(cluster.client, namespace: cluster.namespace, nodes: nil, logger: TestNamespace.quiet),
                 logger: TestNamespace.quiet)
             func left(after time: TimeSpan) async throws -> Set<String> {
                 await runtime.removeOldArchives(at: start + time)

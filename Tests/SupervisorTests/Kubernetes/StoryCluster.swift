@@ -82,7 +82,7 @@ final class StoryCluster: Sendable {
     }
 
     /// Starts a git gateway at this port of loopback, with what a supervisor has made for it.
-    func startGateway(port: Int) async throws {
+    func startGateway(port: Int, _ arguments: [String] = []) async throws {
         let secrets: Objects<GenericObject> = client.objects(.secrets, in: namespace)
         let secret = try await until("the gateway's Secret") { try await secrets.get(Authority.gatewaySecretName) }
         for (file, value) in secret["data"]?.object ?? [:] {
@@ -95,7 +95,7 @@ final class StoryCluster: Sendable {
                 "--listen", "127.0.0.1:\(port)", "--tls-certificate", home.path + "/gateway-tls.crt",
                 "--tls-key", home.path + "/gateway-tls.key", "--supervisor", try await api(),
                 "--supervisor-token-file", home.path + "/gateway-token",
-            ], environment: ["PATH": "/usr/bin:/bin", "HOME": home.path])
+            ] + arguments, environment: ["PATH": "/usr/bin:/bin", "HOME": home.path])
         let log = open(home.path + "/gateway.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
         defer { close(log) }
         spawn.descriptors = [nil, log, log]
