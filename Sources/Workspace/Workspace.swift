@@ -228,7 +228,7 @@ extension Workspace {
             let check = try await runGit(["check-ref-format", "refs/heads/\(name)"], .describe, in: "/", accepting: [0, 1])
             if check.exit == .code(1) {
                 throw WorkspaceError(
-                    .describe, "“\(name)” cannot be the name of a branch.", advice: "Correct the session's workspace.branch.")
+                    .describe, "“\(name)” cannot be the name of a branch.", advice: "Correct the workspace's ref.")
             }
         }
         _ = try await shell(#"mkdir -p "$1""#, [parent(of: directory)], .clone)
@@ -316,11 +316,11 @@ extension Workspace {
 
     /// A remote whose HEAD names no branch is empty, or it is broken and would look like an empty one.
     private func requireEmptyRemote() async throws(WorkspaceError) {
-        guard let other = try await lines(["for-each-ref", "--count=1", "refs/remotes/origin"], .checkout, in: temporary).first
-        else { return }
+        let names = ["for-each-ref", "--count=1", "--format=%(refname:lstrip=3)", "refs/remotes/origin"]
+        guard let other = try await lines(names, .checkout, in: temporary).first else { return }
         throw WorkspaceError(
             .checkout, "The remote's HEAD names a branch that does not exist, but it has others (\(other)).",
-            advice: "Set the remote's default branch, or name a branch that exists in workspace.branch.")
+            advice: "Set the remote's default branch, or name a branch that exists as the workspace's ref.")
     }
 
     private func track(_ branch: String, _ upstream: String) async throws(WorkspaceError) {

@@ -22,7 +22,9 @@ final class ClusterCache: Sendable {
             view.withLockedValue { view in feed.publish(body(&view, .now)) }
         }
         let complain: @Sendable (KubernetesError) -> Void = { error in
-            if error.code != .cancelled { logger.warning("the API server does not tell", metadata: ["error": "\(error)"]) }
+            if error.code != .cancelled {
+                logger.warning("the API server does not tell\(error.advice)", metadata: ["error": "\(error)"])
+            }
         }
         tasks = Informer(client.objects(.tasks, as: TaskObject.self, in: namespace), onProblem: complain) { changes in
             hear { view, now in changes.flatMap { view.hear($0, at: now) } }

@@ -40,7 +40,9 @@ final class PodWatch: Sendable {
 
     init(_ client: KubernetesClient, namespace: String, nodes: NodeWatch?, logger: Logger) {
         let complain: @Sendable (KubernetesError) -> Void = { error in
-            if error.code != .cancelled { logger.warning("the API server does not tell", metadata: ["error": "\(error)"]) }
+            if error.code != .cancelled {
+                logger.warning("the API server does not tell\(error.advice)", metadata: ["error": "\(error)"])
+            }
         }
         let state = NIOLockedValueBox(State(nodes: nodes))
         self.state = state

@@ -50,13 +50,7 @@ struct Preparation {
         init(_ sentence: String) { self.sentence = sentence }
 
         init(_ error: KubernetesError, while doing: String) {
-            let advice =
-                switch error.code {
-                case .forbidden: " Give it the rights of deploy/base/rights.yaml."
-                case .unauthorized: " Its credentials are not accepted."
-                default: ""
-                }
-            sentence = "\(doing): \(error.message).\(advice)"
+            sentence = "\(doing): \(error.message)\(error.advice)"
             retryAfter = error.retryAfter ?? .zero
         }
     }
@@ -141,5 +135,17 @@ struct Preparation {
 
     private func use(_ secret: GenericObject) throws(KubernetesError) -> Authority {
         do { return try Authority(secret) } catch { throw KubernetesError(.configuration, "\(error)") }
+    }
+}
+
+extension KubernetesError {
+    /// What the operator of a supervisor can do about it, after a semicolon; empty when that is nothing.
+    var advice: String {
+        switch code {
+        case .forbidden:
+            "; give the supervisor the rights of deploy/base/rights.yaml, or in a labelled namespace those of deploy/namespace"
+        case .unauthorized: "; its credentials are not accepted"
+        default: ""
+        }
     }
 }
