@@ -52,6 +52,7 @@ struct TranscriptFeed: Sendable {
     ) async throws {
         var place = Place(given: after)
         var backoff = api.backoff
+        var rest: Rest?
         while true {
             do {
                 let query = [
@@ -65,7 +66,7 @@ struct TranscriptFeed: Sendable {
                     if try await !handle(parsed, line) { return }
                 }
                 place.wasInterrupted()
-                guard follows, try await waitForMore() else { return }
+                guard follows, try await waitForMore(&rest) else { return }
             } catch {
                 try Task.checkCancellation()
                 let failure = error as? Failure ?? Failure(.unreachable, "\(error)")
@@ -77,18 +78,34 @@ struct TranscriptFeed: Sendable {
         }
     }
 
+    /// A time in which no sidecar of the session runs, so that nothing is written.
+    private struct Rest: Hashable {
+        var epoch: UInt32
+        var since: Timestamp
+    }
+
     /// The server has nothing more for now: the session sleeps, restarts, or has ended, and then this is false.
-    private func waitForMore() async throws -> Bool {
-        let seen: SessionResource = try await api.get(path)
-        if seen.status.phase == .ended || seen.status.phase == .failed { return false }
-        if seen.status.phase == .ready {
-            try await Task.sleep(for: api.backoff.first)
-            return true
+    /// - Parameter rest: the one in which the transcript has been read. Once is enough, and in a cluster it takes a pod.
+    private func waitForMore(_ rest: inout Rest?) async throws -> Bool {
+        var seen: SessionResource = try await api.get(path)
+        while true {
+            switch seen.status.phase {
+            case .ended, .failed: return false
+            case .ready, .draining:
+                try await Task.sleep(for: api.backoff.first)
+                return true
+            case .pending, .suspended, .starting: break
+            }
+            if seen.status.phase == .suspended {
+                let present = Rest(epoch: seen.status.epoch, since: seen.status.since)
+                if rest != present {
+                    rest = present
+                    return true
+                }
+            }
+            seen = try await api.get(
+                path, query: [("after", "\(seen.metadata.resourceVersion)"), ("wait", "30s")], timeout: .seconds(45))
         }
-        let version = "\(seen.metadata.resourceVersion)"
-        let now: SessionResource = try await api.get(
-            path, query: [("after", version), ("wait", "30s")], timeout: .seconds(45))
-        return now.status.phase != .ended && now.status.phase != .failed
     }
 
     private func cursor(_ place: Place) async throws -> String? {

@@ -193,13 +193,20 @@ struct FollowTests {
             if request.path.hasSuffix("/transcript") {
                 return try connection.respond(200, Fixture.line(1, .sessionDrained), type: "application/x-ndjson")
             }
-            // It sleeps, and then someone ends it.
-            try connection.respond(
-                request.query.contains("after=4") ? Fixture.session(.ended, version: 5) : Fixture.session(.suspended, version: 4))
+            // It sleeps, something of it changes, and then someone ends it.
+            let next =
+                switch request.query {
+                case let query where query.contains("after=5"): Fixture.session(.ended, version: 6)
+                case let query where query.contains("after=4"): Fixture.session(.suspended, version: 5)
+                default: Fixture.session(.suspended, version: 4)
+                }
+            try connection.respond(next)
         }
         defer { fake.stop() }
         let outcome = await fake.run("transcript", "x", "--follow")
         #expect(outcome.status == 0)
         #expect(outcome.output == "18:14:05 · drained\n")
+        // While it sleeps nothing is written: what was written before is read, and then nothing is read in vain.
+        #expect(fake.seen.filter { $0.contains("/transcript") }.count == 2)
     }
 }
