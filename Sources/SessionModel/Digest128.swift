@@ -8,6 +8,8 @@ public struct Digest128: Sendable, Hashable {
         bits = digest.prefix(16).reduce(0) { $0 << 8 | UInt128($1) }
     }
 
+    init(bits: UInt128) { self.bits = bits }
+
     init?(_ hex: some StringProtocol) {
         guard hex.utf8.count == 32, let bits = UInt128(hex, radix: 16) else { return nil }
         self.bits = bits

@@ -21,25 +21,41 @@ extension KeyDigest {
     }
 }
 
-/// The idempotency keys of the last `dedupeWindow`, oldest first: which turn each made, and of which request.
-struct IdempotencyKeys: Sendable, Hashable {
-    private struct Entry: Sendable, Hashable {
+/// The idempotency keys of the last `dedupeWindow`: which turn each made, and of which request.
+///
+/// A session may remember very many, so each takes 40 bytes, in blocks that are shared with the copies a checkpoint is made of, and
+/// about 6 in a hash table of their places.
+struct IdempotencyKeys: Sendable {
+    struct Entry: Sendable, Hashable {
+        /// The key's digest.
+        var high: UInt64
+        var low: UInt64
+        /// Half of the request's digest is enough to tell it from another one with the same key.
         var request: UInt64
+        /// 0 when the key was forgotten; turns begin with 1.
         var turn: UInt64
         var at: Int64
+
+        var key: Digest128 { Digest128(bits: UInt128(high) << 64 | UInt128(low)) }
+
+        init(key: Digest128, request: UInt64, turn: UInt64, at: Int64) {
+            high = UInt64(truncatingIfNeeded: key.bits >> 64)
+            low = UInt64(truncatingIfNeeded: key.bits)
+            self.request = request
+            self.turn = turn
+            self.at = at
+        }
     }
 
-    private var entries: [Digest128: Entry] = [:]
-    private struct Slot: Sendable, Hashable {
-        var key: Digest128
-        var at: Int64
-    }
-    /// The keys in the order of their turns; those before `first` are gone. A key that came again after it had expired has two
-    /// slots, of which the later one counts.
-    private var order: [Slot] = []
+    private static let blockSize = 256
+    /// In the order of their turns; all blocks but the last are full.
+    private var blocks: [[Entry]] = []
+    /// Those before this place have expired.
     private var first = 0
-
-    var count: Int { entries.count }
+    private var end: Int { blocks.isEmpty ? 0 : (blocks.count - 1) * Self.blockSize + blocks[blocks.count - 1].count }
+    /// Places of entries plus one, by the low bits of their keys or in the next free slot after those; 0 is free. A power of two, and
+    /// never full.
+    private var table: [UInt32] = []
 
     enum Match: Hashable {
         case new
@@ -48,59 +64,111 @@ struct IdempotencyKeys: Sendable, Hashable {
     }
 
     func match(_ digest: KeyDigest) -> Match {
-        guard let entry = entries[digest.key] else { return .new }
-        let turn = TurnID(entry.turn)
-        return entry.request == Self.half(digest.request) ? .repeated(turn) : .mismatch(turn)
+        guard !table.isEmpty else { return .new }
+        let wanted = Entry(key: digest.key, request: Self.half(digest.request), turn: 0, at: 0)
+        var slot = slot(of: wanted)
+        while table[slot] != 0 {
+            let place = Int(table[slot]) - 1
+            let entry = self[place]
+            // A key that came again after it had expired is there twice.
+            if place >= first, entry.turn != 0, entry.high == wanted.high, entry.low == wanted.low {
+                return entry.request == wanted.request ? .repeated(TurnID(entry.turn)) : .mismatch(TurnID(entry.turn))
+            }
+            slot = (slot + 1) & (table.count - 1)
+        }
+        return .new
     }
 
     mutating func insert(_ digest: KeyDigest, turn: TurnID, at time: Timestamp) {
-        entries[digest.key] = Entry(request: Self.half(digest.request), turn: turn.ordinal, at: time.milliseconds)
-        order.append(Slot(key: digest.key, at: time.milliseconds))
+        append(Entry(key: digest.key, request: Self.half(digest.request), turn: turn.ordinal, at: time.milliseconds))
     }
 
-    /// Half of a request's digest is enough to tell it from another one with the same key.
     private static func half(_ request: Digest128) -> UInt64 { UInt64(request.bits >> 64) }
 
     /// Forgets the key that made a turn. Rare, so that nothing is kept to find it by.
     mutating func forget(_ turn: TurnID) {
-        guard let key = entries.first(where: { $0.value.turn == turn.ordinal })?.key else { return }
-        entries[key] = nil
-        order.removeAll { $0.key == key }
-        first = min(first, order.count)
+        for place in first..<end where self[place].turn == turn.ordinal {
+            blocks[place / Self.blockSize][place % Self.blockSize].turn = 0
+        }
     }
 
     mutating func expire(before moment: Timestamp) {
-        while first < order.count, order[first].at < moment.milliseconds {
-            let slot = order[first]
-            if entries[slot.key]?.at == slot.at { entries[slot.key] = nil }
-            first += 1
+        while first < end, self[first].at < moment.milliseconds { first += 1 }
+        let gone = first / Self.blockSize
+        guard gone > 0 else { return }
+        blocks.removeFirst(gone)
+        first -= gone * Self.blockSize
+        rebuildTable()
+    }
+
+    /// Those that count, oldest first.
+    var live: some Sequence<Entry> { (first..<end).lazy.map { self[$0] }.filter { $0.turn != 0 } }
+
+    private subscript(place: Int) -> Entry { blocks[place / Self.blockSize][place % Self.blockSize] }
+
+    private func slot(of entry: Entry) -> Int { Int(truncatingIfNeeded: entry.low) & (table.count - 1) }
+
+    private mutating func append(_ entry: Entry) {
+        if blocks.last.map({ $0.count == Self.blockSize }) ?? true {
+            blocks.append([])
+            blocks[blocks.count - 1].reserveCapacity(Self.blockSize)
         }
-        if first > 1024, first > order.count / 2 {
-            order.removeFirst(first)
-            first = 0
-        }
+        blocks[blocks.count - 1].append(entry)
+        if end * 4 > table.count * 3 { rebuildTable() } else { enter(end - 1) }
+    }
+
+    private mutating func rebuildTable() {
+        var capacity = 64
+        while capacity * 3 < end * 4 + 4 { capacity *= 2 }
+        table = Array(repeating: 0, count: capacity)
+        for place in first..<end { enter(place) }
+    }
+
+    private mutating func enter(_ place: Int) {
+        var slot = slot(of: self[place])
+        while table[slot] != 0 { slot = (slot + 1) & (table.count - 1) }
+        table[slot] = UInt32(place + 1)
     }
 }
 
-/// In a checkpoint: one string an entry, `key request turn time`.
+/// Equal when they answer alike.
+extension IdempotencyKeys: Hashable {
+    static func == (left: IdempotencyKeys, right: IdempotencyKeys) -> Bool { left.live.elementsEqual(right.live) }
+
+    func hash(into hasher: inout Hasher) { for entry in live { hasher.combine(entry) } }
+}
+
+/// In a checkpoint: strings of several entries each, `key request turn time`, separated by commas.
 extension IdempotencyKeys: Codable {
+    private static let entriesInString = 64
+
     init(from decoder: any Decoder) throws {
         var container = try decoder.unkeyedContainer()
         while !container.isAtEnd {
-            let parts = try container.decode(String.self).split(separator: " ")
-            guard parts.count == 4, let key = Digest128(parts[0]), let request = UInt64(parts[1], radix: 16),
-                let turn = UInt64(parts[2]), let at = Int64(parts[3])
-            else { throw DecodingError.dataCorruptedError(in: container, debugDescription: "not an idempotency key's entry") }
-            entries[key] = Entry(request: request, turn: turn, at: at)
-            order.append(Slot(key: key, at: at))
+            for entry in try container.decode(String.self).split(separator: ",") {
+                let parts = entry.split(separator: " ")
+                guard parts.count == 4, let key = Digest128(parts[0]), let request = UInt64(parts[1], radix: 16),
+                    let turn = UInt64(parts[2]), turn > 0, let at = Int64(parts[3])
+                else {
+                    throw DecodingError.dataCorruptedError(in: container, debugDescription: "not an idempotency key's entry")
+                }
+                append(Entry(key: key, request: request, turn: turn, at: at))
+            }
         }
     }
 
     func encode(to encoder: any Encoder) throws {
         var container = encoder.unkeyedContainer()
-        for slot in order[first...] {
-            guard let entry = entries[slot.key], entry.at == slot.at else { continue }
-            try container.encode("\(slot.key) \(String(entry.request, radix: 16)) \(entry.turn) \(entry.at)")
+        var text = ""
+        var count = 0
+        for entry in live {
+            text += "\(text.isEmpty ? "" : ",")\(entry.key) \(String(entry.request, radix: 16)) \(entry.turn) \(entry.at)"
+            count += 1
+            if count % Self.entriesInString == 0 {
+                try container.encode(text)
+                text = ""
+            }
         }
+        if !text.isEmpty { try container.encode(text) }
     }
 }

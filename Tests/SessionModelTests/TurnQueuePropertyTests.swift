@@ -178,8 +178,9 @@ import Testing
     private static func remaining(_ checkpoint: TurnQueue.Checkpoint, at now: Timestamp) throws -> JSONValue {
         guard case .object(var members) = try JSON.decode(JSONValue.self, from: JSON.encode(checkpoint)) else { return nil }
         let oldest = now.milliseconds - limits.dedupeWindow.milliseconds
+        let keys = (members["keys"]?.array ?? []).flatMap { $0.string?.split(separator: ",") ?? [] }
         members["keys"] = .array(
-            (members["keys"]?.array ?? []).filter { Int64($0.string?.split(separator: " ").last ?? "") ?? 0 >= oldest })
+            keys.filter { Int64($0.split(separator: " ").last ?? "") ?? 0 >= oldest }.map { .string(String($0)) })
         if let until = members["keepAliveUntil"]?.string.flatMap(Timestamp.init), until <= now { members["keepAliveUntil"] = nil }
         return .object(members)
     }
