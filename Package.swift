@@ -142,7 +142,7 @@ let package = Package(
         // An honest demonstration agent, for `make run` and the tests.
         library("DemoAgent", ["SessionModel", "CLinux"]),
 
-        executable("holdfast-sidecar", ["Sidecar", arguments], linker: oneStaticFile),
+        executable("holdfast-sidecar", ["CLinux", "Sidecar", arguments], linker: oneStaticFile),
         executable("holdfast-supervisor", ["Supervisor"]),
         executable("holdfast-demo-agent", ["DemoAgent"]),
         executable("holdfast", ["Holdfast"]),

@@ -169,6 +169,11 @@ uint32_t clinux_crc32c(uint32_t crc, const void *bytes, size_t count) {
 // Defined by the linker: everything between them is mapped from the file, and not writable.
 extern const char __executable_start, etext;
 
+void clinux_keep_memory_small(void) {
+    mallopt(M_MMAP_THRESHOLD, 128 << 10);
+    mallopt(M_TRIM_THRESHOLD, 128 << 10);
+}
+
 void clinux_give_back_memory(void) {
     malloc_trim(0);
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);

@@ -45,6 +45,10 @@ int clinux_pipe(int ends[2]);
 /// Accepts a connection; its descriptor is non-blocking and closed on exec. -1 with errno.
 int clinux_accept(int listener);
 
+/// From now on large pieces of memory go back as soon as they are freed. Without it the allocator keeps them, up to 64 MB in each
+/// thread's arena, from the first one on that is freed, and nothing gives those back.
+void clinux_keep_memory_small(void);
+
 /// Gives back the memory that the program has freed, and the pages of its code and constants: what is needed again of these comes
 /// back from the page cache. Most of what runs at the start of a large static program runs never again.
 void clinux_give_back_memory(void);

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CLinux
 import Glibc
 import Sidecar
 
@@ -7,6 +8,7 @@ import Sidecar
 @main
 struct Main {
     static func main() {
+        clinux_keep_memory_small()
         Task.detached {
             await SidecarCommand.main()
             exit(0)
