@@ -524,12 +524,18 @@ extension Session {
         }
         // What is known now, once it is durable: while that is waited for, more may happen that is not.
         let known = queue.turn(id)
-        try await durablySettled()
-        if let known { return known }
+        var unsettled: (any Error)?
+        do {
+            try await durablySettled()
+            if let known { return known }
+        } catch {
+            // Then what the disk says of it, where that is anything.
+            unsettled = error
+        }
         guard id.ordinal <= queue.lastOrdinal else { throw Problem(.notFound, "There is no turn \(id) in this session.") }
         let (state, end) = (options.state, journal.durable)
         guard let turn = try await offLoop({ try TranscriptReader.turn(id, state: state, upTo: end) }) else {
-            throw Problem(.notFound, "Turn \(id) cannot be read from the transcript.")
+            throw unsettled ?? Problem(.notFound, "Turn \(id) cannot be read from the transcript.")
         }
         return turn
     }
