@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the conformance scenarios with real agents against the scripted model. Each agent is installed into a virtual environment of
 # its own under the cache folder, once; one that cannot be installed is skipped with the reason.
-#   AGENTS="claude vibe-acp"   only these
+#   AGENTS="claude vibe-acp"     only these
+#   SCENARIOS="killed,API error" only those with one of these in their names
 set -uo pipefail
 cd "$(dirname "$0")/.."
 

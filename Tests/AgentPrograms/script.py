@@ -10,6 +10,7 @@ A prompt is plain text with directives in it; what is not a directive is for peo
   {{ask: QUESTION|A|B}}    use the tool that lets a person choose (Claude Code's AskUserQuestion); more questions after ||
   {{plan: A; B}}           use the tool that keeps a plan (Claude Code's TodoWrite)
   {{background: COMMAND}}  start a command that outlives the turn (Claude Code)
+  {{after: COMMAND}}       use the shell tool when that is over, in a turn that nobody asked for (Claude Code)
   {{stream: SECONDS}}      say "tick 0 tick 1 ..." for that long
   {{hang}}                 the model's API accepts the request and answers nothing
   {{error: STATUS TIMES}}  the model's API fails so many times (default: always); STATUS "refused" refuses the connection

@@ -69,8 +69,10 @@ class History:
 class Turn:
     """One prompt, carried out step by step. What happens is told to the front end."""
 
-    def __init__(self, front, history, prompt):
-        self.front, self.history, self.prompt = front, history, prompt
+    def __init__(self, front, history, prompt, asked=True):
+        # asked: it is a prompt, and nothing that the agent does by itself.
+        self.front, self.history, self.prompt, self.asked = front, history, prompt, asked
+        self.steps = script.steps(prompt)
         self.cancelled = threading.Event()
         self.deaf = False
         self.tools = 0
@@ -92,8 +94,9 @@ class Turn:
 
     def run(self):
         """Returns the answer. Raises Interrupted or ApiError."""
-        self.history.append({"prompt": self.prompt})
-        for name, argument in script.steps(self.prompt):
+        self.history.append({"prompt" if self.asked else "task": self.prompt})
+        while self.steps:
+            name, argument = self.steps.pop(0)
             if self.cancelled.is_set():
                 raise Interrupted
             getattr(self, "do_" + name)(argument)
@@ -147,7 +150,11 @@ class Turn:
         self.front.plan([e.strip() for e in entries.split(";")])
 
     def do_background(self, command):
-        self.front.background(subprocess.Popen(["sh", "-c", command], stdin=subprocess.DEVNULL, start_new_session=True))
+        after = next((argument for name, argument in self.steps if name == "after"), None)
+        self.front.background(subprocess.Popen(["sh", "-c", command], stdin=subprocess.DEVNULL, start_new_session=True), after)
+
+    def do_after(self, _):
+        pass
 
     def do_ask(self, argument):
         given = script.question(argument)
@@ -200,6 +207,7 @@ class Turn:
             self.front.tool_ends(call, "The tool use was rejected: interrupted", True, None)
             raise
         self.front.tool_ends(call, output, failed, change)
+        self.front.tool_boundary(self)
 
 
 class ACP:
@@ -304,7 +312,10 @@ class ACP:
     def plan(self, entries):
         self.update(sessionUpdate="plan", entries=[{"content": e, "priority": "medium", "status": "pending"} for e in entries])
 
-    def background(self, child):
+    def background(self, child, after):
+        pass
+
+    def tool_boundary(self, turn):
         pass
 
     def tool_begins(self, call, name, given):
@@ -354,6 +365,8 @@ class ClaudeCode:
         self.config = os.environ["CLAUDE_CONFIG_DIR"]
         self.projects = self.config + "/projects"
         self.turn, self.thread, self.queue = None, None, []
+        # What came while a turn ran, and what of it was folded into that.
+        self.waiting, self.folded = [], []
         self.answers, self.failed, self.cost, self.used = {}, False, 0.0, 0
         self.children, self.changed, self.closing = [], threading.Condition(), False
 
@@ -454,10 +467,8 @@ class ClaudeCode:
         if kind == "user":
             with self.changed:
                 self.lifecycle(frame, "queued")
-                if self.turn and not self.turn.cancelled.is_set():
-                    # Folded into the running turn: there will be one result.
-                    self.turn.prompt += "\n" + frame["message"]["content"]
-                    self.history.append({"prompt": "FOLDED " + frame["message"]["content"]})
+                if self.turn:
+                    self.waiting.append(frame)
                 else:
                     self.queue.append(frame)
                     self.changed.notify_all()
@@ -479,7 +490,7 @@ class ClaudeCode:
     def on_interrupt(self, id, _):
         with self.changed:
             # Before a turn has begun it stops nothing.
-            self.respond(id, {"still_queued": [f.get("uuid") for f in self.queue]})
+            self.respond(id, {"still_queued": [f.get("uuid") for f in self.waiting + self.queue]})
             if self.turn:
                 self.turn.interrupt()
 
@@ -494,10 +505,22 @@ class ClaudeCode:
             with self.changed:
                 self.changed.wait_for(lambda: self.queue)
                 frame = self.queue.pop(0)
-                prompt = frame["message"]["content"]
-                self.turn = Turn(self, self.history, prompt)
-                self.lifecycle(frame if frame["type"] == "user" else None, "started")
+                asked = frame["type"] == "user"
+                self.turn = Turn(self, self.history, frame["message"]["content"], asked)
+                self.folded = []
+                self.lifecycle(frame if asked else None, "started")
             self.one_turn(frame)
+
+    def tool_boundary(self, turn):
+        """After a tool call, what has come in the meantime is folded into the turn: there will be one result."""
+        with self.changed:
+            frames, self.waiting = self.waiting, []
+            self.folded += frames
+        for frame in frames:
+            text = frame["message"]["content"]
+            self.lifecycle(frame, "started")
+            self.history.append({"prompt": "The user sent a new message while you were working: " + text})
+            turn.steps = script.steps(text)
 
     def one_turn(self, frame):
         self.begun_cost, self.failed, self.block = self.cost, False, 0
@@ -527,15 +550,22 @@ class ClaudeCode:
         self.used += tokens
 
     def result(self, frame, **fields):
+        asked = frame["type"] == "user"
+        end = "cancelled" if fields["is_error"] else "completed"
+        for folded in self.folded:
+            self.lifecycle(folded, end)
         with self.changed:
-            # What comes after the result is no part of the turn.
+            # What was not folded, and what comes after the result, is no part of the turn.
             self.turn = None
+            self.queue, self.waiting = self.waiting + self.queue, []
+        prompts = [f.get("uuid") for f in ([frame] if asked else []) + self.folded]
+        fields.update({"user_message_uuids": prompts} if prompts else {}, **({} if asked else {"origin": {"kind": "task-notification"}}))
         spent = self.cost - self.begun_cost
         usage = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 2, "cache_creation_input_tokens": 0}
         self.say("result", num_turns=1, total_cost_usd=self.cost, usage=usage, queued_turn_count=len(self.queue), **fields, **(
             {} if os.environ.get("SCRIPTED_OLD") else {"model_usage_since_last_result": {"scripted": {
                 "inputTokens": 10, "outputTokens": 5, "cacheReadInputTokens": 2, "cacheCreationInputTokens": 0, "costUSD": spent}}}))
-        self.lifecycle(frame if frame["type"] == "user" else None, "completed")
+        self.lifecycle(frame if asked else None, end)
         with self.changed:
             self.changed.notify_all()
 
@@ -564,14 +594,16 @@ class ClaudeCode:
         self.say("assistant", message=self.block_of(type="tool_use", id="todo", name="TodoWrite", input={"todos": todos}))
         self.tool_ends("todo", "Todos have been modified successfully", False, None)
 
-    def background(self, child):
+    def background(self, child, after):
         self.children.append(child)
+        steps = f"{{{{shell: {after}}}}} " if after else ""
 
         def watch():
             child.wait()
             with self.changed:
+                self.say("system", subtype="task_notification", status="completed")
                 # A turn of its own, which nobody asked for.
-                self.queue.append({"type": "task", "message": {"content": "background task over {{say: It is over.}}"}})
+                self.queue.append({"type": "task", "message": {"content": f"background task over {steps}{{{{say: It is over.}}}}"}})
                 self.changed.notify_all()
 
         threading.Thread(target=watch, daemon=True).start()
@@ -649,7 +681,10 @@ class CodexItems:
     def limit(self):
         raise ApiError(500)
 
-    def background(self, child):
+    def background(self, child, after):
+        pass
+
+    def tool_boundary(self, turn):
         pass
 
     def tool_begins(self, call, name, given):

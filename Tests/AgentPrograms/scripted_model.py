@@ -44,13 +44,17 @@ class Request:
 
     def __init__(self):
         self.prompts, self.results, self.tools = [], 0, {}
+        # Claude Code has told of the end of a background task since the last prompt.
+        self.notified = False
 
     def user(self, text):
+        self.notified = self.notified or "<task-notification>" in text
         text = WRAPPED.sub("", text).strip()
         # Claude Code's notes of an interruption, Codex's of the project's instructions.
         if text and not text.startswith(("[Request interrupted", "# AGENTS.md", "<")):
             self.prompts.append(text)
             self.results = 0
+            self.notified = False
 
     def result(self):
         self.results += 1
@@ -98,6 +102,10 @@ class Request:
             return [("text", "Nothing was asked.")]
         seen, actions = 0, []
         for directive, argument in script.steps(self.prompts[-1]):
+            if directive == "after":
+                if not self.notified:
+                    continue
+                directive = "shell"
             if directive in ("shell", "write", "edit", "background", "ask"):
                 seen += 1
                 call = self.call(directive, argument)

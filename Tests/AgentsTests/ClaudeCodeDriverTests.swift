@@ -296,7 +296,7 @@ import Testing
 
     @Test func whatItDoesByItselfIsRecordedInTheNextTurnAndNoPromptIsFoldedIntoIt() async throws {
         let driver = driver()
-        let first = await bench.run(driver, "Start. {{background: until [ -e go ]; do sleep 0.05; done}}")
+        let first = await bench.run(driver, "Start. {{background: until [ -e go ]; do sleep 0.05; done}} {{after: true}}")
         #expect(first.outcome.end.state == .succeeded)
         try Data().write(to: URL(filePath: bench.directory + "/go"))
         let id = try #require(await driver.status.conversation)
@@ -305,10 +305,25 @@ import Testing
         let second = await bench.run(driver, "Then.", turn: 2, conversation: id)
         #expect(second.outcome.end.state == .succeeded)
         #expect(await second.recorder.messages.contains("It is over."))
-        #expect(try !String(contentsOfFile: try transcript(id), encoding: .utf8).contains("FOLDED"))
-        #expect(second.outcome.end.results?.answer?.contains("prompts=3 ") == true)
+        #expect(try !String(contentsOfFile: try transcript(id), encoding: .utf8).contains("while you were working"))
+        #expect(second.outcome.end.results?.answer?.contains("prompts=2 ") == true)
         #expect(second.outcome.end.results?.usage?.costUSD == 0.5)
         try await end(driver)
+    }
+
+    /// It was seen to tell so in every case, but its result counts when it does not.
+    @Test func aResultThatNamesThePromptIsThePrompts() async throws {
+        let script = """
+            line; say '{"type":"control_response","response":{"subtype":"success","response":{}}}'
+            line; id=$(tail -n 1 sent | sed 's/.*"uuid":"\\([^"]*\\)".*/\\1/')
+            say '{"type":"command_lifecycle","state":"queued","command_uuid":"'$id'"}'
+            say '{"type":"system","subtype":"init"}'
+            say '{"type":"result","subtype":"success","is_error":false,"origin":{},"result":"mine"}'
+            say '{"type":"result","subtype":"success","is_error":true,"user_message_uuids":["'$id'"],"result":"yours"}'
+            """
+        let (outcome, _) = await bench.run(driver { $0.command = agent(script) }, "One.")
+        #expect(outcome.end.message == "the agent answered: yours")
+        try await bench.host.endAll(grace: .seconds(5))
     }
 
     @Test func noiseIsKeptAndUnknownFramesAreIgnored() async throws {

@@ -61,7 +61,8 @@ actor ClaudeCodeDriver: AskingDriver, LineDriver {
         var translation = ClaudeCodeTranslation()
         /// The prompt's own id, once it is on its way.
         var prompt: String?
-        /// The agent has taken the prompt up: from here on a result is this turn's.
+        /// The agent has taken the prompt up, as a turn of its own or into what it does by itself: from here on a result is this
+        /// turn's.
         var taken = false
         /// What a person has chosen so far, by the request and the question.
         var choices: [String: [String: JSONValue]] = [:]
@@ -96,7 +97,8 @@ actor ClaudeCodeDriver: AskingDriver, LineDriver {
         guard turn.prompt != nil else {
             return await agent.connection.abandon("the turn was interrupted while the agent was starting")
         }
-        if turn.taken { sendInterrupt() }
+        // Also when it works by itself, and the prompt waits for that.
+        if turn.taken || agent.busy { sendInterrupt() }
         Task { await self.insist(agent) }
     }
 
@@ -227,7 +229,7 @@ actor ClaudeCodeDriver: AskingDriver, LineDriver {
         case "control_response": if case .ready = waiting?.awaited, agent?.busy == false { arrived(.frame(frame)) }
         case "command_lifecycle":
             agent?.tracksPrompts = true
-            if frame["state"]?.string == "started", frame["command_uuid"]?.string == turn.prompt { takeUp() }
+            if frame["state"]?.string == "started", frame["command_uuid"]?.string == turn.prompt { taken() }
         case "result": resulted(frame)
         default:
             if type == "system", frame["subtype"]?.string == "init" { began() }
@@ -239,13 +241,13 @@ actor ClaudeCodeDriver: AskingDriver, LineDriver {
     /// The agent begins to work, on the prompt or by itself.
     private func began() {
         agent?.busy = true
-        // An interruption that was sent before this stopped nothing.
-        if turn.taken || agent?.tracksPrompts == false { takeUp() }
+        guard turn.prompt != nil else { return }
+        if agent?.tracksPrompts == false { turn.taken = true }
+        if log.isInterrupted { sendInterrupt() }
     }
 
-    /// The prompt is being worked on: now an interruption stops it.
-    private func takeUp() {
-        guard turn.prompt != nil else { return }
+    /// The prompt is being worked on. An interruption that was sent before this has not stopped it.
+    private func taken() {
         turn.taken = true
         if log.isInterrupted { sendInterrupt() }
     }
@@ -253,7 +255,7 @@ actor ClaudeCodeDriver: AskingDriver, LineDriver {
     private func resulted(_ frame: JSONValue) {
         let result = ClaudeCodeResult(frame)
         agent?.busy = false
-        if turn.prompt != nil, turn.taken || agent?.tracksPrompts == false {
+        if let prompt = turn.prompt, turn.taken || agent?.tracksPrompts == false || result.names(prompt) {
             if case .result = waiting?.awaited { arrived(.frame(frame)) }
         } else if agent?.ready == false {
             agent?.refusal = result

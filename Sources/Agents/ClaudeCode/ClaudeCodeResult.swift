@@ -11,6 +11,9 @@ struct ClaudeCodeResult: Sendable, Hashable {
     /// What the agent says went wrong.
     var errors: [String] { (frame["errors"]?.array ?? []).compactMap(\.string) }
 
+    /// Whether the agent says that this prompt was among what it worked on, be it in a turn that it had begun by itself.
+    func names(_ prompt: String) -> Bool { frame["user_message_uuids"]?.array?.contains(.string(prompt)) == true }
+
     /// Whether the agent says that it does not have this conversation any more: in exactly these words. Everything else may be over
     /// in a minute, and a conversation is not given up for it.
     func isLoss(of conversation: String) -> Bool {

@@ -55,8 +55,14 @@ final class ConformanceBench: @unchecked Sendable {
     /// What the session would know of the conversation.
     var conversation: String?
     var asks = false {
-        didSet { driver = Self.driver(agent, root, host, asks: asks) }
+        didSet { driver = makeDriver() }
     }
+    /// What it prints when it begins to work by itself comes late: after the next prompt, when there is the file ``promptThere``.
+    var isLate = false {
+        didSet { driver = makeDriver() }
+    }
+
+    static let promptThere = "prompt-is-there"
 
     /// As the session has it.
     static let cancelGrace = Duration.seconds(10)
@@ -67,7 +73,7 @@ final class ConformanceBench: @unchecked Sendable {
         self.marker = marker
         self.base = base
         root = base + "/1"
-        driver = Self.driver(agent, root, host, asks: false)
+        driver = Self.driver(agent, root, host)
     }
 
     /// Gives a bench to a scenario, and checks that no process of it is left.
@@ -99,11 +105,17 @@ final class ConformanceBench: @unchecked Sendable {
 
     struct Leftover: Error { var processes: [String] }
 
+    private func makeDriver() -> any AgentDriver { Self.driver(agent, root, host, asks: asks, isLate: isLate) }
+
     private static func driver(
-        _ agent: ConformanceAgent, _ root: String, _ host: HostLink, asks: Bool
+        _ agent: ConformanceAgent, _ root: String, _ host: HostLink, asks: Bool = false, isLate: Bool = false
     ) -> any AgentDriver {
         var description = agent.describe(root + "/state")
         description.permissions = asks ? .ask : .bypass
+        if isLate {
+            let late = ["python3", ConformanceAgent.programs + "/late.py", "\(root)/work/\(promptThere)"]
+            description.command = late + (description.command ?? [])
+        }
         let base = [
             "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin", "HOME": root + "/home",
             "HOLDFAST_AGENT_STATE": root + "/state", "LANG": "C.UTF-8",
@@ -166,6 +178,7 @@ final class ConformanceBench: @unchecked Sendable {
     // MARK: What can be seen
 
     func file(_ name: String) throws -> String { try String(contentsOfFile: "\(directory)/\(name)", encoding: .utf8) }
+    func make(_ name: String) throws { try Data().write(to: URL(filePath: "\(directory)/\(name)")) }
     func fileExists(_ name: String) -> Bool { FileManager.default.fileExists(atPath: "\(directory)/\(name)") }
 
     /// Every living process of the scenario, the host aside.
@@ -224,6 +237,6 @@ final class ConformanceBench: @unchecked Sendable {
         let new = base + "/2"
         try FileManager.default.moveItem(atPath: root, toPath: new)
         root = new
-        driver = Self.driver(agent, root, host, asks: asks)
+        driver = makeDriver()
     }
 }

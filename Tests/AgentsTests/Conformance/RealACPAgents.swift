@@ -50,14 +50,14 @@ extension ConformanceAgent {
     private static let hermesCannot: [Scenario: String] = {
         let dishonest = "it gives a failure of its model's API as the answer of a turn that is done"
         let apart = "it tells of a change in a permission request, and never of that change's end"
-        return [
-            .choice: "it asks for permissions only", .edits: apart, .apiError400: dishonest, .apiError401: dishonest,
+        return acpCannot.merging([
+            .edits: apart, .apiError400: dishonest, .apiError401: dishonest,
             .apiError429: dishonest, .apiError500: dishonest,
             .apiRefused: dishonest,
             .apiHangs: "it joins the prompt that was cut off with the next one, so that the scripted model hangs again",
             .unknownConversation: "it says that it has taken up what it does not have, and then refuses every prompt",
             .tornTranscript: "it keeps its conversations in a database",
-        ]
+        ]) { $1 }
     }()
 
     /// gptme: a peer with manners of its own.
@@ -93,18 +93,18 @@ extension ConformanceAgent {
         }, tells: .names, cannot: fastAgentCannot)
 
     /// What fast-agent 0.10 was seen to do otherwise.
-    private static let fastAgentCannot: [Scenario: String] = [
+    private static let fastAgentCannot = acpCannot.merging([
         .longTool: "it does not tell how a shell command ended", .edits: "it tells of a change in the tool's own words",
         .thoughts: "it does not tell them", .usage: "it tells no tokens in a field of the protocol",
         .permissionAllowed: "it asks nothing about its own shell and files",
         .permissionDenied: "it asks nothing about its own shell and files",
         .permissionTimedOut: "it asks nothing about its own shell and files",
-        .interruptQuestion: "it asks nothing about its own shell and files", .choice: "it asks for permissions only",
+        .interruptQuestion: "it asks nothing about its own shell and files",
         .terminated: "a shell command of it is seen at the turn's end",
         .killed: "a shell command of it is seen at the turn's end",
         .killedWithTools: "a shell command of it is seen at the turn's end",
         .tornTranscript: "it keeps a conversation as one document",
-    ]
+    ]) { $1 }
 
     private static func write(_ text: String, to path: String) {
         let folder = URL(filePath: path).deletingLastPathComponent().path()

@@ -9,7 +9,13 @@ import Testing
 @Suite(.serialized, .enabled(if: !ConformanceAgent.installed.isEmpty, "no real agent is installed: run make test-agents"))
 struct RealAgentTests {
     static let cases = ConformanceAgent.installed.flatMap { agent in
-        Scenario.allCases.filter { agent.cannot[$0] == nil }.map { ConformanceCase(agent: agent, scenario: $0) }
+        Scenario.allCases.filter { agent.cannot[$0] == nil && isWanted($0) }.map { ConformanceCase(agent: agent, scenario: $0) }
+    }
+
+    /// All, or those that have a part of `SCENARIOS` in their names; parts are divided by commas.
+    private static func isWanted(_ scenario: Scenario) -> Bool {
+        guard let wanted = ProcessInfo.processInfo.environment["SCENARIOS"] else { return true }
+        return wanted.split(separator: ",").contains { scenario.rawValue.contains($0) }
     }
 
     @Test(.timeLimit(.minutes(2)), arguments: cases) func scenario(_ it: ConformanceCase) async throws {

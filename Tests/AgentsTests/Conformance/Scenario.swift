@@ -23,6 +23,8 @@ enum Scenario: String, CaseIterable, Sendable {
     case permissionTimedOut = "permission not answered"
     case interruptQuestion = "interrupt at a question"
     case choice = "a question with choices"
+    case promptIntoOwnWork = "prompt into its own work"
+    case interruptOwnWork = "interrupt behind its own work"
     case terminated = "killed by SIGTERM, resumed"
     case killed = "killed by SIGKILL, resumed"
     case killedWithTools = "killed with all its processes, resumed"
@@ -59,6 +61,8 @@ enum Scenario: String, CaseIterable, Sendable {
         case .permissionTimedOut: try await permission(bench, .timedOut)
         case .interruptQuestion: try await interruptQuestion(bench)
         case .choice: try await choice(bench)
+        case .promptIntoOwnWork: try await promptIntoOwnWork(bench)
+        case .interruptOwnWork: try await interruptOwnWork(bench)
         case .terminated: try await killed(bench) { kill(await bench.agentPID(), SIGTERM) }
         case .killed: try await killed(bench) { kill(await bench.agentPID(), SIGKILL) }
         case .killedWithTools:
@@ -271,6 +275,40 @@ enum Scenario: String, CaseIterable, Sendable {
         #expect(await running.value.end.state == .cancelled)
         #expect(!bench.fileExists("a.txt"))
         expectMemory(bench, await bench.run("Then."), of: "Ask.")
+    }
+
+    // MARK: What it does by itself
+
+    /// Lets it begin a turn by itself, with a tool that runs until there is a file, and begins a turn before that can be known.
+    private func prompt(
+        _ text: String, intoWorkUntil end: String, _ bench: ConformanceBench
+    ) async throws -> Task<TurnOutcome, Never> {
+        bench.isLate = true
+        let background = "{{background: until [ -e go ]; do sleep 0.05; done}}"
+        let start = "Start. \(background) {{after: touch begun; until [ -e \(end) ]; do sleep 0.05; done}}"
+        expectMemory(bench, await bench.run(start), prompts: 1)
+        try bench.make("go")
+        await bench.fileSeen("begun")
+        return bench.begin(text)
+    }
+
+    private func promptIntoOwnWork(_ bench: ConformanceBench) async throws {
+        let outcome = try await prompt("Then.", intoWorkUntil: ConformanceBench.promptThere, bench).value
+        expectMemory(bench, outcome, of: "Start.", prompts: 2)
+        // What it did by itself is this turn's, too.
+        #expect(outcome.end.results?.toolCalls == 1)
+        expectMemory(bench, await bench.run("Last."), of: "Start.", prompts: 3)
+    }
+
+    private func interruptOwnWork(_ bench: ConformanceBench) async throws {
+        let running = try await prompt("Then. {{stream: 30}}", intoWorkUntil: "never", bench)
+        await bench.fileSeen(ConformanceBench.promptThere)
+        await bench.interrupt()
+        let outcome = await running.value
+        #expect(outcome.end.state == .cancelled, "\(outcome.end)")
+        // Without having to be ended.
+        #expect(outcome.clean)
+        expectMemory(bench, await bench.run("Last."), of: "Start.")
     }
 
     // MARK: Deaths

@@ -46,13 +46,16 @@ extension ConformanceAgent {
     }
 
     /// What the protocol has no place for, or its agents use it for nothing.
-    static let acpCannot: [Scenario: String] = [.choice: "it asks for permissions only"]
-    static let codexCannot: [Scenario: String] = [.choice: "it asks for permissions only"]
+    static let acpCannot: [Scenario: String] = [
+        .choice: "it asks for permissions only", .promptIntoOwnWork: promptedOnly, .interruptOwnWork: promptedOnly,
+    ]
+    static let codexCannot = acpCannot
+    private static let promptedOnly = "it does nothing by itself"
 
     /// What `codex exec --json` does not do, scripted or real.
     static let codexExecCannot: [Scenario: String] = [
         .edits: "it names the files and does not tell what changed in them", .permissionAllowed: "it asks nothing",
         .permissionDenied: "it asks nothing", .permissionTimedOut: "it asks nothing", .interruptQuestion: "it asks nothing",
-        .choice: "it asks nothing",
+        .choice: "it asks nothing", .promptIntoOwnWork: promptedOnly, .interruptOwnWork: promptedOnly,
     ]
 }
