@@ -161,6 +161,9 @@ struct TurnAssembly: Sendable {
         return outputs
     }
 
+    /// Records the open calls as far as they are known: the agent has gone on, and may tell nothing more of them.
+    mutating func announceTools() -> [TurnOutput] { open.indices.flatMap { announce($0) } }
+
     private mutating func announce(_ index: Int) -> [TurnOutput] {
         guard !open[index].announced else { return [] }
         open[index].announced = true

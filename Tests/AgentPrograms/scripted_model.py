@@ -26,6 +26,8 @@ import script
 
 # What agents put around a user's words: <system-reminder>…</system-reminder>, <environment_context>…, and the like.
 WRAPPED = re.compile(r"<([a-zA-Z_][\w-]*)(?:\s[^>]*)?>.*?</\1>", re.S)
+# And what Claude Code says after one that came while it worked.
+FOLDED = re.compile(r"\n\nThis is how Claude Code surfaces .*", re.S)
 SHELL = ("Bash", "bash", "exec_command", "shell_command", "shell", "execute", "run_command", "terminal")
 WRITE = ("Write", "write_file", "write", "create_file", "write_text_file")
 EDIT = ("Edit", "edit_file", "edit", "str_replace", "search_replace", "replace_in_file")
@@ -46,10 +48,12 @@ class Request:
         self.prompts, self.results, self.tools = [], 0, {}
         # Claude Code has told of the end of a background task since the last prompt.
         self.notified = False
+        # gptme has no tools in its requests: the model writes them into its messages.
+        self.written = False
 
     def user(self, text):
         self.notified = self.notified or "<task-notification>" in text
-        text = WRAPPED.sub("", text).strip()
+        text = FOLDED.sub("", WRAPPED.sub("", text)).strip()
         # Claude Code's notes of an interruption, Codex's of the project's instructions.
         if text and not text.startswith(("[Request interrupted", "# AGENTS.md", "<")):
             self.prompts.append(text)
@@ -77,6 +81,8 @@ class Request:
         return name, arguments
 
     def call(self, directive, argument):
+        if self.written:
+            return f"```shell\n{argument}\n```" if directive == "shell" else None
         paths, shells = ("file_path", "path", "filename"), ("command", "cmd", "script", "code")
         if directive == "shell":
             return self.tool(SHELL, [(shells, argument)])
@@ -101,7 +107,8 @@ class Request:
         if not self.prompts:
             return [("text", "Nothing was asked.")]
         seen, actions = 0, []
-        for directive, argument in script.steps(self.prompts[-1]):
+        # Some agents put the prompt of a turn that failed, or was cut off, before the next one: that is over.
+        for directive, argument in script.steps(self.prompts[-1].split("\n\n")[-1]):
             if directive == "after":
                 if not self.notified:
                     continue
@@ -112,7 +119,7 @@ class Request:
                 if call is None:  # Asked for a title or the like, without tools.
                     continue
                 if seen > self.results:
-                    return actions + [("call", call)]
+                    return actions + [("text", f"\n\n{call}\n") if self.written else ("call", call)]
                 actions = []  # Said already, in an earlier answer.
             elif directive in ("say", "think", "stream", "hang", "error", "limit"):
                 actions.append(({"say": "text"}.get(directive, directive), argument))
@@ -139,11 +146,16 @@ def chat(body):
     request = Request()
     for tool in body.get("tools") or []:
         request.tools[tool["function"]["name"]] = tool["function"].get("parameters") or {}
+    before = None
     for message in body.get("messages", []):
-        if message["role"] == "tool":
+        text = text_of(message.get("content"))
+        if message["role"] == "system" and not request.prompts:
+            request.written = request.written or "gptme" in text
+        if message["role"] == "tool" or request.written and (before, message["role"]) == ("assistant", "system"):
             request.result()
         elif message["role"] == "user":
-            request.user(text_of(message.get("content")))
+            request.user(text)
+        before = message["role"]
     return request
 
 

@@ -92,6 +92,23 @@ import Testing
             ])
     }
 
+    /// As fast-agent tells of a shell command.
+    @Test mutating func aPendingToolCallIsRecordedWhenTheAgentGoesOn() throws {
+        #expect(
+            try feed(
+                #"{"sessionUpdate":"tool_call","toolCallId":"c","title":"bash","kind":"execute","status":"pending","content":[]}"#
+            )
+                == [])
+        #expect(try feed(#"{"sessionUpdate":"session_info_update"}"#) == [])
+        #expect(try feed(chunk("")) == [.event(.toolCall(ToolCall(id: "c", title: "bash", kind: "execute")))])
+        #expect(try feed(chunk("a")) == [.delta("a")])
+        #expect(
+            translation.finish(at: Timestamp(milliseconds: 5)) == [
+                .message(Message(text: "a")),
+                .toolResult(ToolResult(id: "c", title: "bash", status: "unfinished", milliseconds: 5)),
+            ])
+    }
+
     @Test mutating func diffsAreKept() throws {
         let outputs = try feed(
             #"""

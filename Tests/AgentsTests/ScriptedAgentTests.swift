@@ -76,7 +76,18 @@ import Testing
             }
         #expect(outcome.end.state == expected.0)
         #expect(outcome.end.reason == expected.1)
-        #expect(outcome.clean)
+        // gptme-acp would end every later turn so, too.
+        #expect(outcome.clean == (stop != "cancelled"))
+    }
+
+    @Test func retriesOfVibeAreShown() async throws {
+        let retrying =
+            #"{"jsonrpc":"2.0","method":"_session/retrying","params":{"sessionId":"s1","category":"rate_limited","detail":"HTTP 429"}}"#
+        let (outcome, recorder) = try await run([
+            Bench.initialized, Bench.opened, ("session/prompt", [retrying, Bench.ended]),
+        ])
+        #expect(outcome.end.state == .succeeded)
+        #expect(await recorder.events.contains(.error(Reason("the model's API failed (HTTP 429); the agent tries again"))))
     }
 
     /// So does gptme-acp end a turn whose model cannot be reached, and fast-agent-acp with a refusal.
@@ -148,6 +159,18 @@ import Testing
             await recorder.durable == [
                 .conversationReseeded(Conversation(id: "s1", reason: "the agent cannot take a conversation up again"))
             ])
+    }
+
+    /// As gptme does: it has one for each working directory.
+    @Test func anAgentThatGivesTheSameConversationToWhoeverWantsANewOneHasItStill() async throws {
+        let (outcome, recorder) = try await run(
+            [
+                ("initialize", [#"{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":1}}"#]), Bench.opened,
+                ("session/prompt", [Bench.ended]),
+            ], conversation: "s1")
+        #expect(outcome.end.state == .succeeded)
+        #expect(await recorder.types == ["agent.started", "conversation.resumed"])
+        #expect(await recorder.durable == [])
     }
 
     @Test func fileAndTerminalRequestsAreNotOffered() async throws {

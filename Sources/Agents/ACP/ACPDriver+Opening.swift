@@ -53,21 +53,30 @@ extension ACPDriver {
             try await keep(.conversationStarted(Conversation(id: try await newConversation(prompt))))
             return nil
         }
-        guard let lost = try await resume(id, prompt) else {
+        let lost = try await resume(id, prompt)
+        // gptme cannot take one up, and has one for each working directory, which it gives to whoever wants a new one.
+        let new = lost == nil ? id : try await newConversation(prompt, after: id)
+        if new == id {
             await log.record(.conversationResumed(Conversation(id: id)))
             return nil
         }
-        try await keep(.conversationReseeded(Conversation(id: try await newConversation(prompt), reason: lost)))
+        try await keep(.conversationReseeded(Conversation(id: new, reason: lost)))
         return lost
     }
 
-    private func newConversation(_ prompt: AgentPrompt) async throws(TurnStop) -> String {
+    /// - Parameter known: the one that could not be taken up.
+    private func newConversation(_ prompt: AgentPrompt, after known: String? = nil) async throws(TurnStop) -> String {
         let result = try await request("session/new", ["cwd": .string(prompt.directory), "mcpServers": mcpServers()])
         guard let id = result["sessionId"]?.string, !id.isEmpty else {
             throw TurnStop(.failed, .agentStart, "the agent opened a conversation and did not name it", clean: false)
         }
-        try await opened(id, result, used: ACPTranslation.nothingUsed)
+        let isKnown = id == known
+        try await opened(id, result, used: isKnown ? lastUse(of: id) : ACPTranslation.nothingUsed, recorded: isKnown)
         return id
+    }
+
+    private func lastUse(of conversation: String) -> Usage {
+        lastUsed?.conversation == conversation ? lastUsed?.usage ?? Usage() : Usage()
     }
 
     /// Takes a conversation up again.
@@ -85,12 +94,11 @@ extension ACPDriver {
             if case .answered(let answer) = error, ACPAgent.isLoss(answer) { return answer.message }
             throw startFailure("take the conversation \(id) up again", error)
         }
-        try await opened(
-            id, result, used: lastUsed?.conversation == id ? lastUsed?.usage ?? Usage() : Usage(), recorded: true)
+        try await opened(id, result, used: lastUse(of: id), recorded: true)
         return nil
     }
 
-    private func opened(_ id: String, _ result: JSONValue, used: Usage, recorded: Bool = false) async throws(TurnStop) {
+    private func opened(_ id: String, _ result: JSONValue, used: Usage, recorded: Bool) async throws(TurnStop) {
         var choices = ACPChoices(result["configOptions"])
         if let mode = description.mode {
             let modes =

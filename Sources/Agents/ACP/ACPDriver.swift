@@ -141,10 +141,11 @@ actor ACPDriver: AskingDriver, JSONRPCDriver {
         // Some agents end so when their model cannot be reached: what they said tells which it was.
         case "refusal": TurnStop(.failed, .refused, "the agent refused to go on" + said, clean: true)
         case "cancelled" where log.isInterrupted: .cancelled(clean: true)
-        // Others end so.
+        // Others end so; and gptme does in every turn after one that was interrupted, until it is started anew.
         case "cancelled":
             TurnStop(
-                .failed, .agentError, "the agent stopped as if it had been cancelled, which nobody asked for" + said, clean: true)
+                .failed, .agentError, "the agent stopped as if it had been cancelled, which nobody asked for" + said, clean: false
+            )
         case let other:
             TurnStop(
                 .failed, .agentError, "the agent stopped for a reason that ACP 1 does not have: \(other ?? "none")", clean: true)
@@ -190,6 +191,10 @@ actor ACPDriver: AskingDriver, JSONRPCDriver {
             }
             guard log.turn != nil, turn.prompted else { return }
             await log.report(turn.translation.update(update, at: log.now))
+        case "_session/retrying" where log.turn != nil:
+            // vibe-acp's own: it may try for minutes.
+            let reason = params["detail"]?.string ?? params["category"]?.string ?? "no reason"
+            await log.record(.error(Reason("the model's API failed (\(reason)); the agent tries again")))
         case "$/cancel_request":
             await withdrawQuestion(params["requestId"] ?? .null)
         default:

@@ -83,8 +83,10 @@ struct ACPTranslation: Sendable {
     // MARK: Content
 
     private mutating func speak(_ kind: TurnAssembly.Speech, _ update: JSONValue) -> [TurnOutput] {
-        guard let words = Self.text(of: update["content"]) else { return [] }
-        return assembly.speak(kind, words, id: update["messageId"]?.string)
+        // fast-agent tells no more of a shell command than that it is pending, and goes on with an empty message.
+        let calls = assembly.announceTools()
+        guard let words = Self.text(of: update["content"]) else { return calls }
+        return calls + assembly.speak(kind, words, id: update["messageId"]?.string)
     }
 
     /// The text of a content block; of what is no text, a short name in its place.

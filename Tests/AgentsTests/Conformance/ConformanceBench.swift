@@ -35,6 +35,8 @@ struct ConformanceAgent: Sendable, CustomStringConvertible {
         case titles
         /// Of a shell command neither what it is nor how it ended.
         case names
+        /// Nothing, but what it says of it.
+        case nothing
     }
 }
 

@@ -4,7 +4,7 @@ import SessionModel
 
 /// The real programs that speak ACP. Each has its home among the agent's state, so that its conversations move with it.
 extension ConformanceAgent {
-    /// Mistral Vibe.
+    /// Mistral Vibe, which would try for five minutes what fails, and sum up a conversation as long as the longest prompt.
     static let vibe = ConformanceAgent(
         name: "vibe-acp", driver: .acp,
         describe: { state in
@@ -15,6 +15,8 @@ extension ConformanceAgent {
                 enable_telemetry = false
                 enable_update_checks = false
                 enable_auto_update = false
+                api_retry_max_elapsed_time = 1.0
+                auto_compact_threshold = 0
                 [[providers]]
                 name = "scripted"
                 api_base = "\(model)/v1"
@@ -54,13 +56,12 @@ extension ConformanceAgent {
             .edits: apart, .apiError400: dishonest, .apiError401: dishonest,
             .apiError429: dishonest, .apiError500: dishonest,
             .apiRefused: dishonest,
-            .apiHangs: "it joins the prompt that was cut off with the next one, so that the scripted model hangs again",
             .unknownConversation: "it says that it has taken up what it does not have, and then refuses every prompt",
             .tornTranscript: "it keeps its conversations in a database",
         ]) { $1 }
     }()
 
-    /// gptme: a peer with manners of its own.
+    /// gptme: a peer with manners of its own. Without the proxy it would ask the Internet for a table of tokens at every message.
     static let gptme = ConformanceAgent(
         name: "gptme-acp", driver: .acp,
         describe: { state in
@@ -68,16 +69,22 @@ extension ConformanceAgent {
                 driver: .acp, command: [path(of: "gptme-acp") ?? "gptme-acp"],
                 env: [
                     "OPENAI_BASE_URL": model + "/v1", "OPENAI_API_KEY": "scripted", "MODEL": "local/scripted",
-                    "XDG_DATA_HOME": state + "/data", "XDG_CONFIG_HOME": state + "/config",
+                    "GPTME_LLM_MAX_RETRIES": "1", "XDG_DATA_HOME": state + "/data", "XDG_CONFIG_HOME": state + "/config",
+                    "HTTPS_PROXY": "http://127.0.0.1:9",
                 ])
-        }, cannot: gptmeCannot)
+        }, streams: false, tells: .nothing, keepsPromptsAtOnce: false, cannot: gptmeCannot)
 
-    /// gptme 0.35 writes its tool calls into its messages, which the scripted model does not do; and after a failure of the model's API
-    /// or an interruption it puts the same prompt to the model again.
+    /// What gptme 0.35 was seen to do otherwise.
     private static let gptmeCannot: [Scenario: String] = {
-        let can: Set<Scenario> = [.interruptIdle, .unknownConversation]
-        let others = Scenario.allCases.filter { !can.contains($0) }
-        return Dictionary(uniqueKeysWithValues: others.map { ($0, "it writes its tool calls into its messages") })
+        let words = "it tells of its tools in the words of its messages"
+        let unasked = "it uses its tools without asking"
+        let directory = "it has one conversation for each working directory"
+        return acpCannot.merging([
+            .longTool: words, .edits: words, .thoughts: "it does not tell them", .usage: "it tells no tokens",
+            .permissionAllowed: unasked, .permissionDenied: unasked, .permissionTimedOut: unasked, .interruptQuestion: unasked,
+            .movedState: directory, .oldConversation: directory,
+            .stdinFlood: "it leaves out a prompt that it takes to be too long for its model",
+        ]) { $1 }
     }()
 
     /// fast-agent, with its own shell.
@@ -100,10 +107,8 @@ extension ConformanceAgent {
         .permissionDenied: "it asks nothing about its own shell and files",
         .permissionTimedOut: "it asks nothing about its own shell and files",
         .interruptQuestion: "it asks nothing about its own shell and files",
-        .terminated: "a shell command of it is seen at the turn's end",
-        .killed: "a shell command of it is seen at the turn's end",
-        .killedWithTools: "a shell command of it is seen at the turn's end",
         .tornTranscript: "it keeps a conversation as one document",
+        .movedState: "it has a conversation only in the working directory in which that began",
     ]) { $1 }
 
     private static func write(_ text: String, to path: String) {

@@ -33,7 +33,7 @@ struct RealAgentTests {
             defer { sidecar.kill(SIGKILL) }
             let first = try await sidecar.end(of: sidecar.enqueue("Make a file. {{shell: echo one > a.txt; cat a.txt}}").id)
             #expect(first.state == .succeeded, "\(first)")
-            #expect(first.results?.toolCalls == 1)
+            if agent.tells != .nothing { #expect(first.results?.toolCalls == 1) }
             let second = try await sidecar.end(of: sidecar.enqueue("Go on.").id)
             #expect(second.results?.answer?.contains("prompts=2 ") == true, "\(second)")
             let third = try await sidecar.enqueue("Wait. {{shell: touch begun; sleep 1000}}")
