@@ -56,5 +56,12 @@ trap 'rm -f "$log"' EXIT
 timeout --kill-after=10 "${TEST_TIMEOUT:-1500}" "${SWIFT:-swift}" test --skip-build --filter '^(AgentsTests\.RealAgentTests|EndToEndTests\.EndToEndTests/RealAgentStoryTests)' >"$log" 2>&1
 status=$?
 [ "$status" -eq 0 ] || cat "$log"
+# How many scenarios each agent was run with, and what it cannot do and why.
+sed -n 's/^◇ Test case passing 1 argument it → \([^:]*\): .* to scenario(_:) started\.$/\1/p' "$log" | sort | uniq -c |
+  while read -r begun name; do
+    skipped=$(grep -c "^skipped: $name: " "$log")
+    echo "$name: $((begun - skipped)) scenarios ran, $skipped skipped"
+  done
+sed -n 's/^skipped: /  skipped: /p' "$log" | sort
 grep -E '^(✔|✘) Test run' "$log"
 exit "$status"
