@@ -71,9 +71,10 @@ extension Cluster {
         }
     }
 
-    /// Nil for a watch from a future that this server does not know: it is told nothing at all.
+    /// Nil for a watch from a future that this server does not know: it is told nothing at all. Nor is one of events, of which a
+    /// server keeps no watch cache.
     func bookmark(for state: WatchState) -> JSONValue? {
-        guard state.hasBookmarks, state.seen <= version else { return nil }
+        guard state.hasBookmarks, state.seen <= version, state.kind.qualifiedName != "events" else { return nil }
         return ["type": "BOOKMARK", "object": bookmark(state.kind, version)]
     }
 

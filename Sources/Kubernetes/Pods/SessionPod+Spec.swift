@@ -74,8 +74,12 @@ extension SessionPod {
             "ports": [["name": .string(PodLayout.portName), "containerPort": .integer(PodLayout.port)]],
             // It answers once the journal is open: the agent's container waits for that, however slow the volume is.
             "startupProbe": ["exec": health(), "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 300],
-            // Ready for turns: the host is connected, the disk can be written, and it does not drain.
-            "readinessProbe": ["exec": health(["--ready"]), "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 2],
+            // Ready for turns: the host is connected, the disk can be written, and it does not drain. The host's container comes
+            // after this one: asked at once, the kubelet would warn of every pod that starts.
+            "readinessProbe": [
+                "exec": health(["--ready"]), "initialDelaySeconds": 5, "periodSeconds": 5, "timeoutSeconds": 5,
+                "failureThreshold": 2,
+            ],
             // Only a process that does not answer at all is helped by another one: a minute of that.
             "livenessProbe": ["exec": health(), "periodSeconds": 20, "timeoutSeconds": 10, "failureThreshold": 3],
             "volumeMounts": .array(sidecarMounts),

@@ -53,9 +53,13 @@ final class PodWatch: Sendable {
         ) { changes in
             for change in changes { Self.hear(change, state) }
         }
+        // Of events a server sends no bookmarks, for it keeps no watch cache of them: each watch ends before its silence would be
+        // taken for a dead connection's.
+        var short = Informer<GenericObject>.Options()
+        short.watchTime = short.longestSilence / 3
         events = Informer(
             client.objects(.coreEvents, in: namespace), selector: Selector(fields: "involvedObject.kind=Pod,type=Warning"),
-            onProblem: complain
+            options: short, onProblem: complain
         ) { changes in
             for change in changes { Self.hear(event: change, state) }
         }
