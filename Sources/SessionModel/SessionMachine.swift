@@ -364,7 +364,9 @@ extension SessionMachine {
             if endsAfterDrain(at: now) {
                 enter(.ended, endReason(at: now), at: now)
             } else {
-                enter(.suspended, wishes.suspend ? Self.suspended : idleReason, at: now)
+                // Nobody here had asked it to drain: its node was emptied, or its pod deleted.
+                let reason = cause == .sidecar ? (.sidecar, "its process was told to end") : idleReason
+                enter(.suspended, wishes.suspend ? Self.suspended : reason, at: now)
             }
             return
         }

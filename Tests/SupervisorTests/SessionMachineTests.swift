@@ -221,6 +221,18 @@ private struct World {
         #expect(world.machine.phase == .ended)
     }
 
+    /// Its node was emptied, or its pod deleted: it was not idle, and does not say so.
+    @Test func aSidecarThatWasToldToEndSleepsForThatReason() {
+        var world = World()
+        world.becomeReady()
+        world.send(.activity(world.activity(busy: true, draining: true)))
+        #expect(world.machine.phase == .draining && world.machine.cause == .sidecar)
+        world.send(.tasks(open: 0))
+        world.send(.gone(epoch: 1, why: "its pod was evicted", crashed: false))
+        #expect(world.machine.phase == .suspended && world.machine.cause == .sidecar)
+        #expect(world.machine.message == "its process was told to end")
+    }
+
     @Test func crashesAreRetriedWithGrowingPausesAndThenFail() {
         var world = World()
         world.send(.tasks(open: 1))
