@@ -28,6 +28,8 @@ enum ConnectionClosing: Sendable, Hashable {
 actor LineConnection {
     /// How much may wait for the process to read it, in bytes.
     private static let outboxLimit = 64 << 20
+    /// How long the exit of a process may take to be known when its streams have ended, on a machine that has much to do.
+    private static let exitArrives = Duration.seconds(10)
 
     private let process: any HostedProcess
     private let frames: FrameTap
@@ -93,7 +95,7 @@ actor LineConnection {
             } catch {
                 if runsToItsEnd { return }
                 // Mostly because the process has just ended: its exit status says more, so that gets time to arrive.
-                try? await Task.sleep(for: .seconds(10))
+                try? await Task.sleep(for: Self.exitArrives)
                 return await close(.broken("it cannot be written to: \(error.message)"))
             }
         }
@@ -129,8 +131,8 @@ actor LineConnection {
         if let line = reader.finish() { await handle([line]) }
         streamEnded()
         if runsToItsEnd { return }
-        // An agent that closed its output can never answer again, even if it lives on.
-        try? await Task.sleep(for: .seconds(2))
+        // An agent that closed its output can never answer again, even if it lives on. Mostly it has ended: as above.
+        try? await Task.sleep(for: Self.exitArrives)
         await close(.broken("it closed its standard output"))
     }
 
