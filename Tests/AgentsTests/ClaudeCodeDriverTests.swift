@@ -80,7 +80,7 @@ import Testing
         let second = await bench.run(driver, "Two.", turn: 2, conversation: conversation)
         #expect(second.outcome.end.results?.usage?.costUSD == 0.25)
         for process in try await bench.host.processes() { kill(process.pid, signal) }
-        while await driver.status.warm { await Task.yield() }
+        try await until { await !driver.status.warm }
         let third = await bench.run(driver, "Three.", turn: 3, conversation: conversation)
         // What the resumed one counts from is not known.
         #expect(third.outcome.end.results?.usage?.costUSD == nil)
@@ -208,7 +208,7 @@ import Testing
         let recorder = Recorder()
         let prompt = AgentPrompt(turn: TurnID(1), text: "Go.", directory: bench.directory)
         let run = Task { await driver.run(prompt, reporting: recorder) }
-        while await driver.turn.prompt == nil { await Task.yield() }
+        try await until { await driver.turn.prompt != nil }
         await driver.interrupt()
         try Data().write(to: URL(filePath: bench.directory + "/go"))
         let outcome = await run.value
@@ -301,7 +301,10 @@ import Testing
         try Data().write(to: URL(filePath: bench.directory + "/go"))
         let id = try #require(await driver.status.conversation)
         // Its own turn has begun, or is over, and the driver knows it.
-        while await driver.agent?.busy != true, await driver.agent?.unclaimed.isEmpty != false { await Task.yield() }
+        try await until {
+            let agent = await driver.agent
+            return agent?.busy == true || agent?.unclaimed.isEmpty == false
+        }
         let second = await bench.run(driver, "Then.", turn: 2, conversation: id)
         #expect(second.outcome.end.state == .succeeded)
         #expect(await second.recorder.messages.contains("It is over."))

@@ -211,7 +211,7 @@ import Testing
             ("turn/interrupt", [#"{"id":%s,"result":{}}"#, Codex.completed("u1", status: "\"interrupted\"")], ""),
         ])
         async let run = bench.run(driver, "hello")
-        while !FileManager.default.fileExists(atPath: bench.directory + "/prompted") { await Task.yield() }
+        try await until { FileManager.default.fileExists(atPath: bench.directory + "/prompted") }
         await driver.interrupt()
         #expect(FileManager.default.createFile(atPath: bench.directory + "/go", contents: nil))
         let (outcome, recorder) = await run
@@ -231,7 +231,7 @@ import Testing
         ])
         let recorder = Recorder()
         async let run = bench.run(driver, "hello", recorder)
-        while await recorder.deltas.isEmpty { await Task.yield() }
+        try await until { await !recorder.deltas.isEmpty }
         await driver.interrupt()
         #expect(await run.outcome.end.state == .cancelled)
         #expect(await recorder.messages == ["abc"])
@@ -248,7 +248,7 @@ import Testing
         ])
         let recorder = Recorder()
         async let run = bench.run(driver, "hello", recorder)
-        while await recorder.deltas.isEmpty { await Task.yield() }
+        try await until { await !recorder.deltas.isEmpty }
         await driver.interrupt()
         let outcome = await run.outcome
         #expect(outcome.end.state == .succeeded)

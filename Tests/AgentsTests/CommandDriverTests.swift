@@ -130,7 +130,7 @@ import Testing
         let driver = driver("echo begun; sleep 1000")
         let recorder = Recorder()
         async let run = bench.run(driver, "hello", recorder)
-        while await recorder.deltas.isEmpty { await Task.yield() }
+        try await until { await !recorder.deltas.isEmpty }
         await driver.interrupt()
         let (outcome, _) = await run
         #expect(outcome.end.state == .cancelled)
@@ -142,7 +142,7 @@ import Testing
         let driver = driver("trap '' TERM; (trap '' TERM; sleep 1000) & echo begun; wait; sleep 1000")
         let recorder = Recorder()
         async let run = bench.run(driver, "hello", recorder)
-        while await recorder.deltas.isEmpty { await Task.yield() }
+        try await until { await !recorder.deltas.isEmpty }
         await driver.interrupt()
         try await bench.host.endAll(grace: .milliseconds(100))
         await driver.processesEnded()

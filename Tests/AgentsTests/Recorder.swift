@@ -1,6 +1,14 @@
 import Agents
 import SessionModel
 
+/// Returns when it is so; until the test is cancelled, for being over its time limit.
+func until(_ isSo: () async throws -> Bool) async throws {
+    while try await !isSo() {
+        try Task.checkCancellation()
+        await Task.yield()
+    }
+}
+
 /// A transcript in memory.
 actor Recorder: TurnReporter {
     private(set) var events: [EventBody] = []
