@@ -49,6 +49,9 @@ struct TurnAssembly: Sendable {
     /// The message that is being written, or else the last one.
     var latestMessage: String? { speech == .message ? text : lastMessage }
 
+    /// The agent has said and done nothing.
+    var isEmpty: Bool { latestMessage == nil && speech == nil && toolCalls == 0 }
+
     /// The last complete message.
     private(set) var lastMessage: String?
     private(set) var toolCalls = 0

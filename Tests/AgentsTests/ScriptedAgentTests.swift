@@ -148,12 +148,13 @@ import Testing
         #expect(await recorder.types == ["agent.started", "conversation.resumed"])
     }
 
-    @Test func anAgentThatCannotLoadIsReseeded() async throws {
+    /// gptme even gives the new one the same id.
+    @Test(arguments: ["s0", "s1"]) func anAgentThatCannotLoadIsReseeded(known: String) async throws {
         let (outcome, recorder) = try await run(
             [
                 ("initialize", [#"{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":1}}"#]), Bench.opened,
                 ("session/prompt", [Bench.ended]),
-            ], conversation: "s0")
+            ], conversation: known)
         #expect(outcome.end.state == .succeeded)
         #expect(
             await recorder.durable == [
@@ -161,16 +162,25 @@ import Testing
             ])
     }
 
-    /// As gptme does: it has one for each working directory.
-    @Test func anAgentThatGivesTheSameConversationToWhoeverWantsANewOneHasItStill() async throws {
+    /// As Hermes does; one that the agent has is not given up for a refusal.
+    @Test(arguments: [("s0", false), ("other", true)])
+    func aConversationThatIsTakenUpAndNotThereIsReseeded(listed: String, isGone: Bool) async throws {
         let (outcome, recorder) = try await run(
             [
-                ("initialize", [#"{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":1}}"#]), Bench.opened,
-                ("session/prompt", [Bench.ended]),
-            ], conversation: "s1")
-        #expect(outcome.end.state == .succeeded)
-        #expect(await recorder.types == ["agent.started", "conversation.resumed"])
-        #expect(await recorder.durable == [])
+                (
+                    "initialize",
+                    [
+                        #"{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":1,"agentCapabilities":{"sessionCapabilities":{"resume":{},"list":{}}}}}"#
+                    ]
+                ),
+                ("session/resume", [#"{"jsonrpc":"2.0","id":%s,"result":{}}"#]), Bench.opened,
+                ("session/list", [#"{"jsonrpc":"2.0","id":%s,"result":{"sessions":[{"sessionId":"\#(listed)"}]}}"#]),
+                ("session/prompt", [#"{"jsonrpc":"2.0","id":%s,"result":{"stopReason":"refusal"}}"#]),
+            ], conversation: "s0")
+        #expect(outcome.end.reason == .refused)
+        let reason = "the agent refused the prompt, and the conversation s0 is none of those that it has"
+        #expect(
+            await recorder.durable == (isGone ? [.conversationReseeded(Conversation(id: "s1", reason: reason))] : []))
     }
 
     @Test func fileAndTerminalRequestsAreNotOffered() async throws {
@@ -266,7 +276,7 @@ import Testing
         #expect(await bench.run(driver, "hello").outcome.clean)
         let second = await bench.run(driver, "hello", turn: 2, conversation: "s1")
         #expect(second.outcome.clean)
-        while await driver.status.warm { await Task.yield() }
+        try await until { await !driver.status.warm }
         let third = await bench.run(driver, "hello", turn: 3, conversation: "s1")
         #expect(await third.recorder.events.prefix(1) == [.agentExited(Reason("exit code 5"))])
         #expect(await third.recorder.types.prefix(2) == ["agent.exited", "agent.started"])

@@ -8,6 +8,7 @@ struct ACPAgent: Sendable, Hashable {
     var version: String?
     var canLoad: Bool
     var canResume: Bool
+    var canList: Bool
     var canUseHTTPServers: Bool
     /// How a user can log in, as text.
     var authentication: [String]
@@ -23,6 +24,7 @@ struct ACPAgent: Sendable, Hashable {
         let capabilities = result["agentCapabilities"]
         canLoad = capabilities?["loadSession"]?.bool ?? false
         canResume = capabilities?["sessionCapabilities"]?["resume"]?.object != nil
+        canList = capabilities?["sessionCapabilities"]?["list"]?.object != nil
         canUseHTTPServers = capabilities?["mcpCapabilities"]?["http"]?.bool ?? false
         authentication = (result["authMethods"]?.array ?? []).compactMap { method in
             guard let name = method["name"]?.string ?? method["id"]?.string else { return nil }

@@ -53,30 +53,48 @@ extension ACPDriver {
             try await keep(.conversationStarted(Conversation(id: try await newConversation(prompt))))
             return nil
         }
-        let lost = try await resume(id, prompt)
-        // gptme cannot take one up, and has one for each working directory, which it gives to whoever wants a new one.
-        let new = lost == nil ? id : try await newConversation(prompt, after: id)
-        if new == id {
+        guard let lost = try await resume(id, prompt) else {
             await log.record(.conversationResumed(Conversation(id: id)))
             return nil
         }
-        try await keep(.conversationReseeded(Conversation(id: new, reason: lost)))
+        // The id may be the same: gptme has one conversation for each working directory, and does not say whether it was there.
+        try await keep(.conversationReseeded(Conversation(id: try await newConversation(prompt), reason: lost)))
         return lost
     }
 
-    /// - Parameter known: the one that could not be taken up.
-    private func newConversation(_ prompt: AgentPrompt, after known: String? = nil) async throws(TurnStop) -> String {
+    /// Begins another conversation in the place of one that the agent has taken up and does not have: Hermes refuses every prompt
+    /// there, without a word.
+    /// - Returns: why; nil when the prompt was refused for something else.
+    func reopenIfGone(_ prompt: AgentPrompt) async throws(TurnStop) -> String? {
+        guard let id = prompt.conversation, id == agent?.conversation?.id, !log.isInterrupted,
+            turn.translation.assembly.isEmpty, await isGone(id)
+        else { return nil }
+        let reason = "the agent refused the prompt, and the conversation \(id) is none of those that it has"
+        try await keep(.conversationReseeded(Conversation(id: try await newConversation(prompt), reason: reason)))
+        return reason
+    }
+
+    /// Whether it is none of those that the agent has, by its own account.
+    private func isGone(_ id: String) async -> Bool {
+        guard let agent, agent.info?.canList == true else { return false }
+        var page: JSONValue = [:]
+        for _ in 0..<100 {
+            guard let list = try? await agent.connection.request("session/list", page), let sessions = list["sessions"]?.array,
+                !sessions.contains(where: { $0["sessionId"]?.string == id })
+            else { return false }
+            guard let next = list["nextCursor"]?.string else { return true }
+            page = ["cursor": .string(next)]
+        }
+        return false
+    }
+
+    private func newConversation(_ prompt: AgentPrompt) async throws(TurnStop) -> String {
         let result = try await request("session/new", ["cwd": .string(prompt.directory), "mcpServers": mcpServers()])
         guard let id = result["sessionId"]?.string, !id.isEmpty else {
             throw TurnStop(.failed, .agentStart, "the agent opened a conversation and did not name it", clean: false)
         }
-        let isKnown = id == known
-        try await opened(id, result, used: isKnown ? lastUse(of: id) : ACPTranslation.nothingUsed, recorded: isKnown)
+        try await opened(id, result, used: ACPTranslation.nothingUsed)
         return id
-    }
-
-    private func lastUse(of conversation: String) -> Usage {
-        lastUsed?.conversation == conversation ? lastUsed?.usage ?? Usage() : Usage()
     }
 
     /// Takes a conversation up again.
@@ -94,11 +112,12 @@ extension ACPDriver {
             if case .answered(let answer) = error, ACPAgent.isLoss(answer) { return answer.message }
             throw startFailure("take the conversation \(id) up again", error)
         }
-        try await opened(id, result, used: lastUse(of: id), recorded: true)
+        try await opened(
+            id, result, used: lastUsed?.conversation == id ? lastUsed?.usage ?? Usage() : Usage(), recorded: true)
         return nil
     }
 
-    private func opened(_ id: String, _ result: JSONValue, used: Usage, recorded: Bool) async throws(TurnStop) {
+    private func opened(_ id: String, _ result: JSONValue, used: Usage, recorded: Bool = false) async throws(TurnStop) {
         var choices = ACPChoices(result["configOptions"])
         if let mode = description.mode {
             let modes =

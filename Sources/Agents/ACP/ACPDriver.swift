@@ -104,6 +104,12 @@ actor ACPDriver: AskingDriver, JSONRPCDriver {
 
     private func converse(_ prompt: AgentPrompt) async throws(TurnStop) -> TurnStop {
         let lost = try await open(prompt) ?? prompt.lostMemory
+        let stop = try await send(prompt, lost: lost)
+        guard stop.reason == .refused, let gone = try await reopenIfGone(prompt) else { return stop }
+        return try await send(prompt, lost: gone)
+    }
+
+    private func send(_ prompt: AgentPrompt, lost: String?) async throws(TurnStop) -> TurnStop {
         try await choose(model: prompt.model, effort: prompt.effort)
         guard let agent, let conversation = agent.conversation else { throw endedEarly(nil) }
         let text = await prompt.text(afterLoss: lost, digest)

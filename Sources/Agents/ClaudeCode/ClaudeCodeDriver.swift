@@ -229,7 +229,7 @@ actor ClaudeCodeDriver: AskingDriver, LineDriver {
         case "control_response": if case .ready = waiting?.awaited, agent?.busy == false { arrived(.frame(frame)) }
         case "command_lifecycle":
             agent?.tracksPrompts = true
-            if frame["state"]?.string == "started", frame["command_uuid"]?.string == turn.prompt { taken() }
+            if frame["state"]?.string == "started", let id = frame["command_uuid"]?.string, id == turn.prompt { taken() }
         case "result": resulted(frame)
         default:
             if type == "system", frame["subtype"]?.string == "init" { began() }

@@ -20,12 +20,17 @@ struct ConformanceAgent: Sendable, CustomStringConvertible {
     /// It shows messages while they come.
     var streams = true
     var tells = Telling.everything
+    /// It can take a conversation up again in another process, which else begins with a digest.
+    var resumes = true
     /// A prompt is in the agent's own transcript before anything is done about it, so that a kill does not lose it.
     var keepsPromptsAtOnce = true
     /// Why a scenario is nothing that this agent can do.
     var cannot: [Scenario: String] = [:]
 
     var description: String { name }
+
+    /// What is recorded when it goes on in another process.
+    var resumption: String { resumes ? "conversation.resumed" : "conversation.reseeded" }
 
     /// What it tells of a tool call.
     enum Telling: Sendable {

@@ -56,7 +56,6 @@ extension ConformanceAgent {
             .edits: apart, .apiError400: dishonest, .apiError401: dishonest,
             .apiError429: dishonest, .apiError500: dishonest,
             .apiRefused: dishonest,
-            .unknownConversation: "it says that it has taken up what it does not have, and then refuses every prompt",
             .tornTranscript: "it keeps its conversations in a database",
         ]) { $1 }
     }()
@@ -72,7 +71,7 @@ extension ConformanceAgent {
                     "GPTME_LLM_MAX_RETRIES": "1", "XDG_DATA_HOME": state + "/data", "XDG_CONFIG_HOME": state + "/config",
                     "HTTPS_PROXY": "http://127.0.0.1:9",
                 ])
-        }, streams: false, tells: .nothing, keepsPromptsAtOnce: false, cannot: gptmeCannot)
+        }, streams: false, tells: .nothing, resumes: false, keepsPromptsAtOnce: false, cannot: gptmeCannot)
 
     /// What gptme 0.35 was seen to do otherwise.
     private static let gptmeCannot: [Scenario: String] = {
@@ -80,7 +79,7 @@ extension ConformanceAgent {
         let unasked = "it uses its tools without asking"
         let directory = "it has one conversation for each working directory"
         return acpCannot.merging([
-            .longTool: words, .edits: words, .thoughts: "it does not tell them", .usage: "it tells no tokens",
+            .edits: words, .thoughts: "it does not tell them", .usage: "it tells no tokens",
             .permissionAllowed: unasked, .permissionDenied: unasked, .permissionTimedOut: unasked, .interruptQuestion: unasked,
             .movedState: directory, .oldConversation: directory,
             .stdinFlood: "it leaves out a prompt that it takes to be too long for its model",
@@ -101,7 +100,7 @@ extension ConformanceAgent {
 
     /// What fast-agent 0.10 was seen to do otherwise.
     private static let fastAgentCannot = acpCannot.merging([
-        .longTool: "it does not tell how a shell command ended", .edits: "it tells of a change in the tool's own words",
+        .edits: "it tells of a change in the tool's own words",
         .thoughts: "it does not tell them", .usage: "it tells no tokens in a field of the protocol",
         .permissionAllowed: "it asks nothing about its own shell and files",
         .permissionDenied: "it asks nothing about its own shell and files",

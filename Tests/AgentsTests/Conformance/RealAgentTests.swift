@@ -58,7 +58,7 @@ struct RealAgentTests {
             let status = try await sidecar.json(SessionStatus.self, "GET", "/v1/session")
             #expect(status.agent.conversation == conversation)
             let events = try await sidecar.events()
-            #expect(events.contains { $0.epoch == 2 && $0.body == .conversationResumed(Conversation(id: conversation ?? "")) })
+            #expect(events.contains { $0.epoch == 2 && $0.body.type == agent.resumption })
         }
         await home.remove()
         #expect(home.processes.isEmpty)

@@ -136,8 +136,9 @@ enum Scenario: String, CaseIterable, Sendable {
     private func longTool(_ bench: ConformanceBench) async throws {
         let outcome = await bench.run("Work long. {{shell: sleep 3; echo slept}}")
         expectMemory(bench, outcome, prompts: 1)
+        if bench.agent.tells == .nothing { return }
         let result = try #require(await bench.recorder.results.first)
-        #expect(result.output?.contains("slept") == true)
+        if bench.agent.tells != .names { #expect(result.output?.contains("slept") == true) }
         // The beginning may have been read late, on a machine that all the other tests use, too.
         #expect(try #require(result.milliseconds) >= 1000)
     }
@@ -337,7 +338,7 @@ enum Scenario: String, CaseIterable, Sendable {
         expectMemory(bench, then, of: "First.")
         if bench.agent.keepsPromptsAtOnce { expectMemory(bench, then, of: "Work.") }
         #expect(bench.conversation == conversation)
-        #expect(await bench.recorder.types.contains("conversation.resumed"))
+        #expect(await bench.recorder.types.contains(bench.agent.resumption))
     }
 
     // MARK: The model's API

@@ -49,8 +49,11 @@ extension ConformanceAgent {
     static let acpCannot: [Scenario: String] = [
         .choice: "it asks for permissions only", .promptIntoOwnWork: promptedOnly, .interruptOwnWork: promptedOnly,
     ]
-    static let codexCannot = acpCannot
-    private static let promptedOnly = "it does nothing by itself"
+    static let codexCannot: [Scenario: String] = [
+        .choice: "it asks for permissions only", .promptIntoOwnWork: "it is kept from beginning turns by itself",
+        .interruptOwnWork: "it is kept from beginning turns by itself",
+    ]
+    private static let promptedOnly = "its turns begin with prompts only"
 
     /// What `codex exec --json` does not do, scripted or real.
     static let codexExecCannot: [Scenario: String] = [
