@@ -50,7 +50,9 @@ public struct SessionMachine: Sendable, Hashable {
     private var drainAgainAt: Timestamp?
     /// The deadline that its sidecar was given for the drain.
     private var drainBy: Timestamp?
-    private var unreachableSince: Timestamp?
+    private var unreachableSince: Timestamp? { didSet { if unreachableSince == nil { isGivenUp = false } } }
+    /// It has not answered for the whole of `startTimeout`, nor after it.
+    private var isGivenUp = false
     /// Since when nobody can tell whether the process runs, and why not.
     private var unknownSince: Timestamp?
     private var unknownWhy: String?
@@ -249,8 +251,8 @@ extension SessionMachine {
         case .pending: ttlEnd
         case .suspended, .failed: min(ttlEnd, since + lifetime.suspendedTTL)
         case .starting: earliest(retryAt, startBy)
-        case .ready: earliest(drainDue, unreachableBy)
-        case .draining: earliest(drainingBy, reaskDrainAt, unreachableBy)
+        case .ready: drainDue
+        case .draining: earliest(drainingBy, reaskDrainAt)
         }
     }
 
@@ -304,6 +306,8 @@ extension SessionMachine {
             heard(activity)
         case .unreachable(let epoch):
             guard epoch == self.epoch, runtime == .alive, phase == .ready || phase == .draining else { return }
+            // Time alone shows nothing: that it has answered may not have been heard of yet.
+            if let unreachableSince, unreachableSince + lifetime.startTimeout <= now { isGivenUp = true }
             if unreachableSince == nil { unreachableSince = now }
         case .reachable(let epoch):
             if epoch == self.epoch { unreachableSince = nil }
@@ -482,7 +486,7 @@ extension SessionMachine {
         if stopAgainAt != nil { return stopIfDue(at: now, &effects) }
         if let activity, activity.draining || activity.drained {
             enter(.draining, (.sidecar, "the sidecar is draining"), at: now)
-        } else if let unreachableBy, unreachableBy <= now {
+        } else if isGivenUp {
             message = "did not answer for \(lifetime.startTimeout): stopped, to start again"
             stop(at: now, &effects)
         } else if wishes.end || wishes.suspend || ttlEnd <= now {
@@ -498,7 +502,7 @@ extension SessionMachine {
     private mutating func drain(at now: Timestamp, _ effects: inout [Effect]) {
         guard runtime == .alive else { return checkIfDue(at: now, &effects) }
         if stopAgainAt != nil { return stopIfDue(at: now, &effects) }
-        if activity?.drained == true || drainingBy <= now || unreachableBy.map({ $0 <= now }) == true {
+        if activity?.drained == true || drainingBy <= now || isGivenUp {
             stop(at: now, &effects)
         } else if isDrainHastened || mustAskToDrain && drainAgainAt ?? now <= now {
             drainAgainAt = now + Self.askAgainAfter
@@ -586,7 +590,6 @@ extension SessionMachine {
     /// Someone has made `drainTimeout` shorter since. A drain can be hastened, and not be put off.
     private var isDrainHastened: Bool { drainBy.map { drainDeadline < $0 } ?? false }
     private var reaskDrainAt: Timestamp? { mustAskToDrain ? drainAgainAt : nil }
-    private var unreachableBy: Timestamp? { unreachableSince.map { $0 + lifetime.startTimeout } }
 
     private typealias Reason = (cause: PhaseCause, message: String)
 

@@ -99,6 +99,11 @@ import Testing
             SessionReconciler.Event.add(.activity(World.activity(Int64(version))), to: &waiting)
             SessionReconciler.Event.add(.timer, to: &waiting)
         }
+        for _ in 0..<3 { SessionReconciler.Event.add(.unreachable(epoch: 1), to: &waiting) }
+        #expect(waiting.count { $0 == .unreachable(epoch: 1) } == 1)
+        // It answers again.
+        SessionReconciler.Event.add(.activity(World.activity(1000)), to: &waiting)
+        #expect(!waiting.contains(.unreachable(epoch: 1)))
         SessionReconciler.Event.add(.gone(epoch: 1, why: "gone"), to: &waiting)
         SessionReconciler.Event.add(.activity(World.activity(1, epoch: 2)), to: &waiting)
         SessionReconciler.Event.add(.activity(World.activity(2, epoch: 2)), to: &waiting)

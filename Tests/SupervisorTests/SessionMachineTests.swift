@@ -221,6 +221,25 @@ private struct World {
         #expect(world.machine.phase == .ended)
     }
 
+    /// Whoever looks after a long time may not have heard yet that it has answered.
+    @Test func aSidecarIsGivenUpWhenItStillDoesNotAnswerAndNotForTimeAlone() {
+        let stop = SessionMachine.Effect.stop(epoch: 1, grace: SessionMachine.stopGrace)
+        for isDraining in [false, true] {
+            var world = World()
+            world.becomeReady()
+            world.send(.activity(world.activity(busy: true)))
+            if isDraining { world.send(.wishes(.init(suspend: true))) }
+            world.send(.unreachable(epoch: 1))
+            #expect(!world.advance(.minutes(5)).contains(stop))
+            world.send(.activity(world.activity(busy: true)))
+            world.send(.unreachable(epoch: 1))
+            #expect(!world.advance(.minutes(4)).contains(stop))
+            #expect(!world.send(.unreachable(epoch: 1)).contains(stop))
+            #expect(!world.advance(.minutes(1)).contains(stop))
+            #expect(world.send(.unreachable(epoch: 1)) == [stop])
+        }
+    }
+
     /// Its node was emptied, or its pod deleted: it was not idle, and does not say so.
     @Test func aSidecarThatWasToldToEndSleepsForThatReason() {
         var world = World()

@@ -138,11 +138,14 @@ extension SessionReconciler {
         case timer
 
         /// Adds an event to those that wait, whose number stays small however long the store is away: another “look again” says
-        /// nothing new, and what a sidecar does now says all of what it did a moment ago.
+        /// nothing new, and what a sidecar does now says all of what it did a moment ago, and that it answers.
         public static func add(_ event: Event, to waiting: inout [Event]) {
-            if event == .changed || event == .timer, waiting.contains(event) { return }
-            if case .activity(let activity) = event, case .activity(let last)? = waiting.last, activity.epoch == last.epoch {
-                waiting.removeLast()
+            switch event {
+            case .changed, .timer, .unreachable: if waiting.contains(event) { return }
+            case .activity(let activity):
+                waiting.removeAll { $0 == .unreachable(epoch: activity.epoch) }
+                if case .activity(let last)? = waiting.last, activity.epoch == last.epoch { waiting.removeLast() }
+            default: break
             }
             waiting.append(event)
         }
