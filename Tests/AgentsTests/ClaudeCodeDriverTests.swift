@@ -314,6 +314,31 @@ import Testing
         try await end(driver)
     }
 
+    /// Its own work may take longer than its start.
+    @Test func aPromptWaitsForWhatItDoesByItself() async throws {
+        let script = """
+            taken() {
+              line; say '{"type":"command_lifecycle","state":"started","command_uuid":"'$(tail -n 1 sent |
+                sed 's/.*"uuid":"\\([^"]*\\)".*/\\1/')'"}'
+            }
+            line; say '{"type":"control_response","response":{"subtype":"success","response":{}}}'
+            taken; say '{"type":"result","subtype":"success","is_error":false}'
+            say '{"type":"system","subtype":"init"}'; sleep 11
+            say '{"type":"result","subtype":"success","is_error":false,"origin":{}}'
+            taken; say '{"type":"result","subtype":"success","is_error":false}'
+            """
+        let driver = driver {
+            $0.command = agent(script)
+            $0.startTimeout = .seconds(10)
+        }
+        #expect(await bench.run(driver, "One.").outcome.end.state == .succeeded)
+        try await until { await driver.agent?.busy == true }
+        let conversation = await driver.status.conversation
+        let second = await bench.run(driver, "Two.", turn: 2, conversation: conversation)
+        #expect(second.outcome.end.state == .succeeded, "\(second.outcome.end)")
+        try await end(driver)
+    }
+
     /// It was seen to tell so in every case, but its result counts when it does not.
     @Test func aResultThatNamesThePromptIsThePrompts() async throws {
         let script = """

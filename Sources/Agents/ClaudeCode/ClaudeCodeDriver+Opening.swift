@@ -65,7 +65,7 @@ extension ClaudeCodeDriver {
         await connection.start(LineDriverPeer(driver: self, generation: generation))
         if log.isInterrupted { throw .cancelled(clean: false) }
 
-        let arrival = await withDeadline("it did not answer") {
+        let arrival = await withDeadline {
             await exchange(
                 .ready,
                 sending: [
@@ -96,9 +96,10 @@ extension ClaudeCodeDriver {
         }
     }
 
-    /// It works by itself, on the end of a background task: a prompt sent now would be folded into that.
+    /// It works by itself, on the end of a background task: a prompt sent now would be folded into that. It is given as long as the
+    /// turn is: what it does is of use, and seen.
     private func awaitIdle() async throws(TurnStop) {
-        let arrival = await withDeadline("its own work did not end") { await exchange(.ready, sending: nil) }
+        let arrival = await exchange(.ready, sending: nil)
         if case .closed(let closing) = arrival {
             throw log.isInterrupted ? .cancelled(clean: false) : .endedAtStart(closing, lastWords: log.lastWords)
         }
@@ -124,12 +125,12 @@ extension ClaudeCodeDriver {
         agent?.recorded = true
     }
 
-    private func withDeadline<Value>(_ complaint: String, _ work: () async -> Value) async -> Value {
+    private func withDeadline<Value>(_ work: () async -> Value) async -> Value {
         let limit = command.description.startTimeout ?? .minutes(2)
         let connection = agent?.connection
         let timer = Task {
             try? await Task.sleep(for: limit.duration)
-            if !Task.isCancelled { await connection?.abandon("\(complaint) within \(limit)") }
+            if !Task.isCancelled { await connection?.abandon("it did not answer within \(limit)") }
         }
         defer { timer.cancel() }
         return await work()
