@@ -668,7 +668,10 @@ extension Session {
     /// Why the session cannot work at present, each reason as a sentence; empty when it is ready.
     var notReady: [String] {
         var reasons: [String] = []
-        if let fault = journal.fault { reasons.append(fault.message) }
+        // That the journal can be written again may not have reached the queue yet, which then still refuses turns.
+        if let fault = journal.fault?.message ?? storageFault.map({ "The journal could not be written: \($0)." }) {
+            reasons.append(fault)
+        }
         if options.agent != nil, hostLink == nil { reasons.append("The agent host is not connected.") }
         if let draining = queue.draining { reasons.append("The session is draining: \(draining.reason).") }
         return reasons
