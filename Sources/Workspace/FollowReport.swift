@@ -8,10 +8,15 @@ struct FollowReport: Sendable, Hashable {
     private(set) var command: String?
     private(set) var defaultBranch: String?
     private(set) var hasUnpushed = false
+    /// The commit that HEAD is at; nil before the first one, and where a script cannot read it.
+    private(set) var head: String?
     /// Where the followed ref is after the fetch; nil when the remote does not have it.
     private(set) var remote: String?
     /// The last head of the remote that the working tree had.
     private(set) var last: String?
+
+    /// The remote is where it was when the tree last had it, so that there is nothing to bring into the tree.
+    var hasNotMoved: Bool { operation == nil && remote != nil && remote == last }
 
     init(_ output: String) {
         for line in output.split(separator: "\n") {
@@ -21,6 +26,7 @@ struct FollowReport: Sendable, Hashable {
             case let word where word.hasPrefix("@"): command = String(word.dropFirst())
             case "default": defaultBranch = words.dropFirst().first
             case "unpushed": hasUnpushed = true
+            case "head": head = words.dropFirst().first
             case "remote": remote = words.dropFirst().first
             case "last": last = words.dropFirst().first
             case let word where command == nil && operation == nil: operation = word

@@ -7,7 +7,8 @@ enum Scripts {
     /// - What stands at $1: `absent`, `empty`, `foreign` (files and no .git) or `checkout` and the operations in progress. What a
     ///   clone that was cut off left at $2 is removed, and with $3 = `stale` the locks of a git that is dead.
     /// - The remote's address is set to $4, unless that is empty, and with it the file of settings $5, if there is one.
-    /// - Whether HEAD has commits that the remote does not have. Asked before the fetch, which forgets what the remote had.
+    /// - Where HEAD is, and whether it has commits that the remote does not have. Asked before the fetch, which forgets what the
+    ///   remote had.
     /// - The refspecs $7… are fetched.
     /// - Where the followed ref $6, by default that of the default branch, is then, and the last one that the tree had.
     static let follow = #"""
@@ -64,8 +65,9 @@ enum Scripts {
 
         # Before the fetch, which forgets what the remote had. HEAD is mostly a commit that it has or had as its head.
         echo @rev-list
-        read -r word branch 2>/dev/null <.git/HEAD && [ "$word" = ref: ] && at "$branch" || commit=none
-        head=${commit:-none}
+        read -r commit branch 2>/dev/null <.git/HEAD || commit=
+        [ "$commit" != ref: ] || at "$branch"
+        case $commit in "" | *[!0-9a-f]*) head=none ;; *) head=$commit; echo "head $head" ;; esac
         at "$last"
         [ "$commit" = "$head" ] || at "${remote:-$last}"
         if [ "$commit" != "$head" ]; then

@@ -156,10 +156,10 @@ extension Workspace {
     }
 
     private func place(_ repository: String, _ report: (WorkspaceStep) async -> Void) async throws(WorkspaceError) -> [String] {
-        let (found, status) = try await look(repository)
+        let found = try await look(repository)
         switch found.found {
         case "checkout":
-            return try await follow(repository, found, status.get(), report)
+            return try await follow(repository, found, report)
         case "absent", "empty":
             try await clone(repository, report)
             return []
@@ -171,14 +171,9 @@ extension Workspace {
         }
     }
 
-    /// Looks at what is there, and brings what a checkout knows of the remote up to date. The status is read meanwhile: the fetch
-    /// changes nothing that it tells of. Only while the locks of a dead git are removed there is no other.
-    private func look(
-        _ repository: String
-    ) async throws(WorkspaceError) -> (FollowReport, status: Result<GitStatus, WorkspaceError>) {
-        let areStale = locksAreStale
-        async let beside = areStale ? nil : attemptStatus()
-        let place = [directory, temporary, areStale ? "stale" : ""]
+    /// Looks at what is there, and brings what a checkout knows of the remote up to date.
+    private func look(_ repository: String) async throws(WorkspaceError) -> FollowReport {
+        let place = [directory, temporary, locksAreStale ? "stale" : ""]
         let remote = [isAddressed ? "" : repository, description.gitConfig ?? "", remoteRef ?? ""]
         let refspecs = [CheckoutTarget.branches] + [target.refspec].compactMap(\.self)
         let result = try await perform(shell(Scripts.follow, place + remote + refspecs), named: Self.preparing, .locate)
@@ -187,15 +182,10 @@ extension Workspace {
             throw found.command.map { failure(result, named: "git \($0)", .fetch) }
                 ?? failure(result, named: Self.preparing, .locate)
         }
-        if areStale { locksAreStale = false }
+        locksAreStale = false
         if found.found == "checkout" { isAddressed = true }
         if case .defaultBranch = target { defaultBranch = defaultBranch ?? found.defaultBranch }
-        if let status = await beside { return (found, status) }
-        return (found, found.found == "checkout" ? await attemptStatus() : .success(GitStatus()))
-    }
-
-    private func attemptStatus() async -> Result<GitStatus, WorkspaceError> {
-        do throws(WorkspaceError) { return .success(try await status(.fetch)) } catch { return .failure(error) }
+        return found
     }
 
     private func setUp(_ report: (WorkspaceStep) async -> Void) async throws(WorkspaceError) {
@@ -345,34 +335,40 @@ extension Workspace {
 
 extension Workspace {
     private func follow(
-        _ repository: String, _ found: FollowReport, _ status: GitStatus, _ report: (WorkspaceStep) async -> Void
+        _ repository: String, _ found: FollowReport, _ report: (WorkspaceStep) async -> Void
     ) async throws(WorkspaceError) -> [String] {
         var facts = WorkspacePlan.Facts(subject: target.subject)
         facts.operation = found.operation
         facts.expectedBranch = followedBranch
-        facts.branch = status.branch
-        facts.head = status.head
-        facts.changed = status.changed.paths
-        facts.changedCount = status.changed.count
-        facts.wasPushed = status.head != nil && !found.hasUnpushed
+        facts.head = found.head
         facts.remote = found.remote
         facts.last = found.last
+        // Mostly it has not, and then nobody has to look at the tree.
+        if found.head == nil || !found.hasNotMoved { try await lookAtTree(&facts, hasUnpushed: found.hasUnpushed) }
         await report(
             WorkspaceStep(
                 .fetched,
                 "Fetched \(redact(repository))."
                     + (facts.remote.map { " \(target.subject.capitalizedFirst) is at \(short($0))." } ?? "")))
-        if let remote = facts.remote {
-            if let head = facts.head, head != remote {
-                let counts = try await line(["rev-list", "--left-right", "--count", "\(head)...\(remote)"], .fetch).split(
-                    separator: "\t")
-                facts.ahead = counts.first.flatMap { Int($0) } ?? 0
-                facts.behind = counts.last.flatMap { Int($0) } ?? 0
-            } else if facts.head == nil {
-                facts.behind = Int(try await line(["rev-list", "--count", remote], .fetch)) ?? 0
-            }
-        }
         return try await carryOut(WorkspacePlan(facts), facts, report)
+    }
+
+    private func lookAtTree(_ facts: inout WorkspacePlan.Facts, hasUnpushed: Bool) async throws(WorkspaceError) {
+        let status = try await status(.fetch)
+        facts.branch = status.branch
+        facts.head = status.head
+        facts.changed = status.changed.paths
+        facts.changedCount = status.changed.count
+        facts.wasPushed = status.head != nil && !hasUnpushed
+        guard let remote = facts.remote else { return }
+        if let head = facts.head, head != remote {
+            let counts = try await line(["rev-list", "--left-right", "--count", "\(head)...\(remote)"], .fetch).split(
+                separator: "\t")
+            facts.ahead = counts.first.flatMap { Int($0) } ?? 0
+            facts.behind = counts.last.flatMap { Int($0) } ?? 0
+        } else if facts.head == nil {
+            facts.behind = Int(try await line(["rev-list", "--count", remote], .fetch)) ?? 0
+        }
     }
 
     private func carryOut(

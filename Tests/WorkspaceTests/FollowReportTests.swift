@@ -12,6 +12,7 @@ import Testing
             @config
             default main
             @rev-list
+            head 3333
             unpushed
             @fetch
             remote 2222
@@ -19,7 +20,16 @@ import Testing
             """)
         #expect(report.found == "checkout" && report.operation == "rebase" && report.command == "fetch")
         #expect(report.defaultBranch == "main" && report.hasUnpushed)
-        #expect(report.remote == "2222" && report.last == "1111")
+        #expect(report.remote == "2222" && report.last == "1111" && report.head == "3333")
+        #expect(!report.hasNotMoved)
+    }
+
+    @Test func aRemoteHasNotMovedWhenItIsWhereItWas() {
+        func report(_ operation: String, _ remote: String, _ last: String) -> FollowReport {
+            FollowReport("checkout\n\(operation)@config\n@rev-list\nhead 1\n@fetch\nremote \(remote)\nlast \(last)\n")
+        }
+        #expect(report("", "2", "2").hasNotMoved)
+        #expect(!report("", "2", "1").hasNotMoved && !report("", "", "").hasNotMoved && !report("merge\n", "2", "2").hasNotMoved)
     }
 
     @Test func ofTwoOperationsTheFirstCounts() {
