@@ -188,8 +188,9 @@ final class Ledger {
     /// When a session's full disk has refused Tasks of late.
     private var refusals: [String: [Int64]] = [:]
 
-    /// Two supervisors may each try it.
+    /// Two supervisors that act at the same time begin anew whenever the other has written, and do not know that it was full.
     func refusedByFullDisk(_ sidecar: SimulatedSidecar) {
+        guard !world.isContested else { return }
         let recent = refusals[sidecar.session, default: []].filter { $0 > world.clock - 10_000 } + [world.clock]
         refusals[sidecar.session] = recent
         if recent.count > 10 {

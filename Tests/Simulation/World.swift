@@ -29,6 +29,8 @@ final class World {
     var isFair = false
     /// Two supervisors have acted at the same time.
     var wasContested = false
+    /// Two supervisors act at present.
+    var isContested: Bool { supervisors.count { $0.isAlive && !$0.isPartitioned } > 1 }
 
     /// How unreliable everything is: once in so many times; 0 is never.
     struct Weather {
