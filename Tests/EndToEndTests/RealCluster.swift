@@ -127,7 +127,8 @@ final class RealCluster: Sendable {
     /// The pods of sessions that have not ended.
     func pods() throws -> [String] {
         try kubectl(
-            "get", "pods", "-l", "holdfast.dev/component=session", "--field-selector=status.phase!=Succeeded,status.phase!=Failed",
+            "get", "pods", "-l", "holdfast.dev/component=session",
+            "--field-selector=status.phase!=Succeeded,status.phase!=Failed",
             "-o", "jsonpath={.items[*].metadata.name}"
         ).split(separator: " ").map(String.init)
     }

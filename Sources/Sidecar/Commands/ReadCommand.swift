@@ -35,8 +35,8 @@ struct ReadCommand: AsyncParsableCommand {
             }
             return response
         }
-        routes.on(.get, "/livez") { _ in .text("ok\n") }
-        routes.on(.get, "/readyz") { _ in .text("ok\n") }
+        routes.on(.get, "/livez", open: true) { _ in .text("ok\n") }
+        routes.on(.get, "/readyz", open: true) { _ in .text("ok\n") }
         let service = HTTPService(
             try ServeCommand.address(listen), access: .token(try BearerToken(file: tokenFile)),
             tls: try TLSIdentity(certificate: tlsCertificate, key: tlsKey), routes: routes, logger: logger)
