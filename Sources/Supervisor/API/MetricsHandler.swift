@@ -43,9 +43,9 @@ struct MetricsPage {
         }
         var text = family("holdfast_tasks", "gauge", "Tasks by phase.") { phases("Task", TaskPhase.allCases, $0) }
         text += family("holdfast_sessions", "gauge", "Sessions by phase.") { phases("Session", SessionPhase.allCases, $0) }
-        text += family("holdfast_tasks_waiting", "gauge", "Tasks that their sessions have not taken yet, by the phases of these.")
-        {
-            part in
+        text += family(
+            "holdfast_tasks_waiting", "gauge", "Tasks that their sessions have not taken yet, by the phases of these."
+        ) { part in
             SessionPhase.allCases.map { phase in
                 ([("session", phase.rawValue)], "\(part.waiting.first { $0.phase == phase.rawValue }?.count ?? 0)")
             }

@@ -15,6 +15,9 @@ struct NamespaceSupervisor: Sendable {
     private let store: KubernetesStore
     /// For what every replica does. The leader has another one, whose requests end with its leadership.
     private let runtime: KubernetesRuntime
+    /// One for all addresses: it knows how much is being read. Any replica takes deliveries; the leader hears of them from the API
+    /// server.
+    private let webhooks: WebhookHandler?
     private let authority: @Sendable () -> Authority?
     private let metrics = Metrics()
     private let logger: Logger
@@ -22,8 +25,7 @@ struct NamespaceSupervisor: Sendable {
     /// - Parameter authority: nil until it is known.
     init(
         _ namespace: String, _ client: KubernetesClient, _ configuration: KubernetesSupervisor.Configuration,
-        agents: AgentPresets,
-        nodes: NodeWatch?, authority: @escaping @Sendable () -> Authority?, logger: Logger
+        agents: AgentPresets, nodes: NodeWatch?, authority: @escaping @Sendable () -> Authority?, logger: Logger
     ) {
         var logger = logger
         if configuration.servesLabelled { logger[metadataKey: "namespace"] = "\(namespace)" }
@@ -34,7 +36,9 @@ struct NamespaceSupervisor: Sendable {
         self.logger = logger
         cache = ClusterCache(client, namespace: namespace, hearsForge: configuration.github != nil, logger: logger)
         pods = PodWatch(client, namespace: namespace, nodes: nodes, logger: logger)
-        store = KubernetesStore(cache, client: client)
+        let store = KubernetesStore(cache, client: client)
+        self.store = store
+        webhooks = configuration.github.map { WebhookHandler(store: store, secretFile: $0.secretFile, onDelivery: {}) }
         runtime = KubernetesRuntime(
             client, namespace: namespace, settings: configuration.pod, authority: authority, watch: pods, logger: logger)
     }
@@ -60,10 +64,6 @@ struct NamespaceSupervisor: Sendable {
                     guard hears else { return }
                     try await store.access { try $0.keep(pushed: push.commits, of: push.session, at: .now) }
                 }, sidecar: sidecar)
-        }
-        // Any replica takes deliveries; the leader hears of them from the API server.
-        let webhooks = configuration.github.map {
-            WebhookHandler(store: store, secretFile: $0.secretFile, onDelivery: {})
         }
         return SupervisorAPI(
             store: store, sidecar: sidecar, metrics: metrics, runtime: runtime, gateway: nil, webhooks: webhooks,
