@@ -192,11 +192,23 @@ public struct TaskTemplate: Sendable, Hashable, Codable {
 public struct SpawnerStatus: Sendable, Hashable, Codable {
     /// `Ready` is false when its template cannot be rendered.
     public var conditions: [Condition]
-    /// Tasks that it has made. In a cluster one of them may be counted twice, if the leader died over it.
+    /// How many Tasks it has made.
     public var tasks: Int?
+    /// The names of the last of them, the newest last, at most ``recentLimit``.
+    public var recentTasks: [String]?
     /// The names of the sessions that it has made and that have not ended.
     public var sessions: [String]?
     public var lastEventTime: Timestamp?
 
     public init() { conditions = [] }
+
+    public static let recentLimit = 16
+
+    /// Counts a Task, once: where several objects cannot be written together, it may be asked to again.
+    public mutating func count(_ task: String) {
+        let recent = recentTasks ?? []
+        guard !recent.contains(task) else { return }
+        tasks = (tasks ?? 0) + 1
+        recentTasks = Array((recent + [task]).suffix(Self.recentLimit))
+    }
 }

@@ -423,7 +423,7 @@ extension WebhookWorker {
 
     private static func count(_ task: TaskResource, _ spawner: SpawnerResource, in store: any ForgeTransaction) throws {
         var spawner = spawner
-        spawner.status.tasks = (spawner.status.tasks ?? 0) + 1
+        spawner.status.count(task.metadata.name)
         spawner.status.lastEventTime = .now
         if let session = task.status.session?.name {
             let known = try (spawner.status.sessions ?? []).filter { name in
