@@ -62,6 +62,20 @@ struct InformerTests {
         }
     }
 
+    /// A leader must be able to stop, also where it may not read what it waits for.
+    @Test func whoWaitsForItCanBeCancelled() async throws {
+        let client = KubernetesClient(ClusterConfiguration(server: "http://127.0.0.1:9", origin: "nowhere"))
+        let informer = Informer(client.objects(.nodes))
+        for isLate in [false, true] {
+            let waits = Task { await informer.waitUntilSynced() }
+            if isLate { await Task.yield() }
+            waits.cancel()
+            await waits.value
+        }
+        #expect(!informer.isSynced)
+        await client.shutdown()
+    }
+
     @Test func aServerWithoutInitialEventsIsReadByPages() async throws {
         var options = KubernetesDouble.Options()
         options.knowsInitialEvents = false

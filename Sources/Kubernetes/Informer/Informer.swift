@@ -30,11 +30,12 @@ public final class Informer<Object: KubernetesObject>: Sendable {
 
     private struct State {
         var machine: InformerMachine<Object>
-        var waiters: [CheckedContinuation<Void, Never>] = []
+        var waiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
+        var lastWaiter: UInt64 = 0
 
         mutating func takeWaiters() -> [CheckedContinuation<Void, Never>] {
-            defer { waiters = [] }
-            return waiters
+            defer { waiters = [:] }
+            return Array(waiters.values)
         }
     }
 
@@ -63,13 +64,23 @@ public final class Informer<Object: KubernetesObject>: Sendable {
     /// It has once had everything. What it has may be old while the server does not answer.
     public var isSynced: Bool { state.withLockedValue { $0.machine.isSynced } }
 
+    /// Returns when it has once had everything, when ``run()`` has ended, or when the task is cancelled.
     public func waitUntilSynced() async {
-        await withCheckedContinuation { waiter in
-            let isOver = state.withLockedValue { state in
-                if !state.machine.isSynced { state.waiters.append(waiter) }
-                return state.machine.isSynced
+        let id = state.withLockedValue { state in
+            state.lastWaiter += 1
+            return state.lastWaiter
+        }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { waiter in
+                let isOver = state.withLockedValue { state in
+                    if state.machine.isSynced || Task.isCancelled { return true }
+                    state.waiters[id] = waiter
+                    return false
+                }
+                if isOver { waiter.resume() }
             }
-            if isOver { waiter.resume() }
+        } onCancel: {
+            state.withLockedValue { $0.waiters.removeValue(forKey: id) }?.resume()
         }
     }
 

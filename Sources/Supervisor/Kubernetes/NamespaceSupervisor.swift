@@ -76,6 +76,8 @@ struct NamespaceSupervisor: Sendable {
     func lead(_ client: KubernetesClient, _ authority: Authority) async {
         await cache.waitUntilSynced()
         await pods.waitUntilSynced()
+        // What is not known must not be decided upon.
+        guard !Task.isCancelled else { return }
         let store = KubernetesStore(cache, client: client)
         let runtime = KubernetesRuntime(
             client, namespace: namespace, settings: configuration.pod, authority: { authority }, watch: pods, logger: logger)

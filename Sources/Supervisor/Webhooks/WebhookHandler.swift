@@ -10,7 +10,6 @@ import SessionModel
 /// `POST /v1/webhooks/github`: takes a delivery once it is sure whose it is, and acknowledges it once it is on the disk. What it means
 /// is decided later.
 struct WebhookHandler: Sendable {
-    static let path = "/v1/webhooks/github"
     /// GitHub sends no larger ones.
     static let maxBody = 25 << 20
     /// Of all deliveries that are being read at a time. Nobody has proved anything until the whole body is here.
