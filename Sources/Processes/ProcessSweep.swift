@@ -20,7 +20,8 @@ public struct ProcessSweep {
             self.adopted = adopted
         }
 
-        /// Those that are alive now.
+        /// Those that are alive now, parents before their children: a shell whose command was ended first would go on to the
+        /// next one before its own turn came.
         /// - Parameter known: processes that were found before. They and their descendants are targets still, even when what
         ///   they were found by, such as a parent with the marker, has ended since.
         public func find(and known: Set<ProcessEntry.Identity> = []) -> [ProcessEntry] {
@@ -33,7 +34,8 @@ public struct ProcessSweep {
             if adopted {
                 for entry in Child.adopted() { found[entry.pid] = entry }
             }
-            let protected = Self.selfAndAncestors(in: entries)
+            let parents = Dictionary(entries.map { ($0.pid, $0.parent) }, uniquingKeysWith: { first, _ in first })
+            let protected = Set([getpid()] + Self.ancestors(of: getpid(), in: parents))
             if let marker {
                 for entry in entries where found[entry.pid] == nil && !protected.contains(entry.pid) && entry.carries(marker) {
                     found[entry.pid] = entry
@@ -43,6 +45,8 @@ public struct ProcessSweep {
                 found[entry.pid] = entry
             }
             return found.values.filter { $0.isAlive && !protected.contains($0.pid) }
+                .map { (entry: $0, depth: Self.ancestors(of: $0.pid, in: parents).count) }
+                .sorted { $0.depth < $1.depth }.map(\.entry)
         }
 
         /// A quick look: much faster than ``find()``, for what forks and ends faster than all of /proc is read.
@@ -60,11 +64,15 @@ public struct ProcessSweep {
             return found
         }
 
-        private static func selfAndAncestors(in entries: [ProcessEntry]) -> Set<Int32> {
-            let parents = Dictionary(entries.map { ($0.pid, $0.parent) }, uniquingKeysWith: { first, _ in first })
-            var pids: Set<Int32> = []
-            var pid = getpid()
-            while pid > 0, pids.insert(pid).inserted { pid = parents[pid] ?? 0 }
+        /// The nearest first. The look at /proc is not one moment's, so that a pid used again could close a circle.
+        private static func ancestors(of pid: Int32, in parents: [Int32: Int32]) -> [Int32] {
+            var pids: [Int32] = []
+            var seen: Set<Int32> = [pid]
+            var next = parents[pid] ?? 0
+            while next > 0, seen.insert(next).inserted {
+                pids.append(next)
+                next = parents[next] ?? 0
+            }
             return pids
         }
     }

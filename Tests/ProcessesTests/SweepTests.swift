@@ -77,12 +77,27 @@ import Testing
         let targets = ProcessSweep.Targets(marker: marker)
         let grown = try await eventually { targets.find().count == 3 }
         #expect(grown)
+        #expect(targets.find().first?.pid == pid)
         #expect(ProcessSweep.end(targets, grace: .milliseconds(50), within: .seconds(20)) == [])
         #expect(Child.wait(pid) == .signal(SIGKILL))
         #expect(targets.find() == [])
         #expect(Child.poll(other) == nil)
         kill(other, SIGKILL)
         #expect(Child.wait(other) != nil)
+    }
+
+    @Test(arguments: [Duration.seconds(20), .zero]) func aShellDoesNotGoOnToItsNextCommand(grace: Duration) async throws {
+        let file = "/tmp/hf-\(UUID().uuidString.prefix(8))"
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        for _ in 0..<20 {
+            let pid = try shell("sh -c 'sleep 105; touch \(file)' & wait; touch \(file)", marker: "HOLDFAST_SWEEP=\(file)")
+            let targets = ProcessSweep.Targets(marker: "HOLDFAST_SWEEP=\(file)")
+            let grown = try await eventually { targets.find().contains { $0.command == "sleep 105" } }
+            #expect(grown)
+            #expect(ProcessSweep.end(targets, grace: grace, within: .seconds(20)) == [])
+            #expect(Child.wait(pid) == .signal(grace == .zero ? SIGKILL : SIGTERM))
+            #expect(!FileManager.default.fileExists(atPath: file))
+        }
     }
 
     @Test func descendantsEndButNotTheirRoot() async throws {
