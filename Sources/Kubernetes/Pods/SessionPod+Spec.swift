@@ -56,7 +56,7 @@ extension SessionPod {
             "name": "tools", "image": .string(settings.sidecarImage), "imagePullPolicy": "IfNotPresent",
             "command": [.string(PodLayout.program)], "args": ["install", .string(PodLayout.tools)],
             "volumeMounts": [["name": .string(PodVolume.tools), "mountPath": .string(PodLayout.tools)]],
-            "resources": ["requests": ["cpu": "10m", "memory": "32Mi"], "limits": ["memory": "128Mi"]],
+            "resources": resources(of: "tools", requests: ["cpu": "10m", "memory": "32Mi"], limits: ["memory": "128Mi"]),
             "securityContext": Self.restricted(user: PodLayout.sidecarUser, readOnlyRoot: true),
         ]
     }
@@ -83,7 +83,7 @@ extension SessionPod {
             // Only a process that does not answer at all is helped by another one: a minute of that.
             "livenessProbe": ["exec": health(), "periodSeconds": 20, "timeoutSeconds": 10, "failureThreshold": 3],
             "volumeMounts": .array(sidecarMounts),
-            "resources": ["requests": ["cpu": "20m", "memory": "64Mi"], "limits": ["memory": "512Mi"]],
+            "resources": resources(of: "sidecar", requests: ["cpu": "20m", "memory": "64Mi"], limits: ["memory": "512Mi"]),
             "securityContext": Self.restricted(user: PodLayout.sidecarUser, readOnlyRoot: true),
         ]
     }
@@ -123,7 +123,7 @@ extension SessionPod {
                 "--termination-grace", .string("\(drainSeconds + Self.margin - 20)s"),
             ],
             "volumeMounts": .array(agentMounts),
-            "resources": ["requests": ["cpu": "250m", "memory": "512Mi"], "limits": ["memory": "4Gi"]],
+            "resources": resources(of: "agent", requests: ["cpu": "250m", "memory": "512Mi"], limits: ["memory": "4Gi"]),
             "securityContext": Self.restricted(user: PodLayout.agentUser, readOnlyRoot: false),
         ]
     }

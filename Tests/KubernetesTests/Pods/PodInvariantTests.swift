@@ -136,4 +136,36 @@ struct PodInvariantTests {
         let pod = try PodSamples.pod(template: ["spec": ["initContainers": [["name": "a", "image": "x"]]]])
         #expect(pod["spec"]?["initContainers"]?.array?.map { $0["name"] } == ["tools", "sidecar", "a"])
     }
+
+    /// A user who sets one of request and limit has not to know the other's default.
+    @Test(
+        arguments: [
+            ([:], ["cpu": "250m", "memory": "512Mi"], ["memory": "4Gi"]),
+            (["limits": ["memory": "256Mi"]], ["cpu": "250m", "memory": "256Mi"], ["memory": "256Mi"]),
+            (["limits": ["memory": "1Gi", "cpu": 1]], ["cpu": "250m", "memory": "512Mi"], ["memory": "1Gi", "cpu": 1]),
+            (
+                ["limits": ["cpu": .number(0.1)]], ["cpu": .number(0.1), "memory": "512Mi"],
+                ["memory": "4Gi", "cpu": .number(0.1)]
+            ),
+            (["requests": ["memory": "8e9"]], ["cpu": "250m", "memory": "8e9"], ["memory": "8e9"]),
+            (["requests": ["memory": "3Gi"]], ["cpu": "250m", "memory": "3Gi"], ["memory": "4Gi"]),
+            // Both are the user's: the API server says what is wrong.
+            (
+                ["requests": ["memory": "2Gi"], "limits": ["memory": "1Gi"]], ["cpu": "250m", "memory": "2Gi"],
+                ["memory": "1Gi"]
+            ),
+            (["limits": ["memory": "much"]], ["cpu": "250m", "memory": "512Mi"], ["memory": "much"]),
+        ] as [(JSONValue, JSONValue, JSONValue)])
+    func defaultsDoNotContradictWhatATemplateSets(resources: JSONValue, requests: JSONValue, limits: JSONValue) throws {
+        let pod = try PodSamples.pod(template: ["spec": ["containers": [["name": "agent", "resources": resources]]]])
+        let agent = try #require(pod["spec"]?["containers"]?.array?.first { $0["name"] == "agent" })
+        #expect(agent["resources"] == ["requests": requests, "limits": limits])
+    }
+
+    @Test(
+        arguments: [
+            ("512Mi", 536_870_912), ("250m", 0.25), ("1.5", 1.5), ("2e3", 2000), ("1E", 1e18), ("1Ei", 0x1p60), ("4k", 4000),
+            ("-1", -1), ("", nil), ("e3", nil), ("much", nil), ("1e", nil), ("1 Mi", nil), ("0x10", nil), ("12mi", nil),
+        ] as [(String, Double?)])
+    func amounts(text: String, value: Double?) { #expect(Quantity(.string(text))?.value == value) }
 }
