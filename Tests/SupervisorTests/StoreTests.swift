@@ -119,6 +119,54 @@ import Testing
         #expect(task.status.message?.contains("they differ in command.") == true, "\(task)")
     }
 
+    /// A webhook makes a session with the forge's own address of the repository; people write it as they like.
+    @Test(arguments: [
+        "https://github.com/acme/widgets", "https://github.com/Acme/Widgets.git", "git@github.com:acme/widgets.git",
+        "ssh://git@github.com/acme/widgets",
+    ])
+    func aRepositoryIsTheSameHoweverItIsWritten(address: String) async throws {
+        let directory = try TemporaryDirectory()
+        let store = try SQLiteStore(path: directory.path + "/store.db")
+        for (number, workspace) in [nil, WorkspaceSpec(repository: "https://github.com/acme/widgets.git")].enumerated() {
+            let scope = ScopeSpec(kind: .issue, repository: "acme/widgets", number: number + 1)
+            try await store.create(TaskSpec(prompt: "one", scope: scope, workspace: workspace))
+            let same = try await store.create(
+                TaskSpec(prompt: "two", scope: scope, workspace: WorkspaceSpec(repository: address)))
+            #expect(same.status.phase == .pending, "\(same.status)")
+            let other = try await store.create(
+                TaskSpec(prompt: "three", scope: scope, workspace: WorkspaceSpec(repository: address + "-2")))
+            #expect(other.status.reason == .workerMismatch)
+        }
+    }
+
+    /// Only the Task that made the session has said with what.
+    @Test func aTaskThatWaitedGoesOnInASessionLikeTheOneThatEnded() async throws {
+        let directory = try TemporaryDirectory()
+        let store = try SQLiteStore(path: directory.path + "/store.db")
+        var first = TaskSpec(prompt: "one", scope: ScopeSpec(kind: .issue, repository: "acme/widgets", number: 3))
+        first.worker = AgentDescription(driver: .acp, command: ["special"])
+        first.workspace = WorkspaceSpec(
+            repository: "https://github.com/acme/widgets.git", setupCommand: "make",
+            credentials: WorkspaceCredentials(tokenFile: "/t"))
+        first.lifetime = Lifetime()
+        first.lifetime?.maxTurns = 7
+        let name = try #require(try await store.create(first).status.session?.name)
+        let waiting = try await store.create(TaskSpec(prompt: "two", scope: first.scope))
+        let old = try #require(try await store.read { try $0.session(named: name) })
+        var status = old.status
+        (status.phase, status.message) = (.ended, "its ttl is over")
+        let write = SessionReconciler.StatusWrite(
+            name: name, uid: old.metadata.uid, status: status, expecting: old.status, settles: true)
+        _ = try await store.write { try write.perform(at: .now, newUID: "new", in: $0) }
+
+        let new = try #require(try await store.read { try $0.session(named: name) })
+        #expect(new.metadata.uid == "new")
+        #expect(new.spec.worker == first.worker)
+        #expect(new.spec.workspace == first.workspace)
+        #expect(new.spec.lifetime == first.lifetime)
+        #expect(try await store.read { try $0.task(named: waiting.metadata.name) }?.status.phase == .pending)
+    }
+
     @Test func waitersSeeAChangeThatCommitsBeforeTheyWait() async throws {
         let directory = try TemporaryDirectory()
         let store = try SQLiteStore(path: directory.path + "/store.db")

@@ -51,6 +51,15 @@ extension ScopeSpec {
         if name.hasSuffix(".git") { name.removeLast(4) }
         return name.filter { $0 == "/" }.count == 1 ? "github.com/\(name)" : String(name)
     }
+
+    /// Whether two addresses are of one repository, in whatever way they are written, and whatever way in they are.
+    static func isSameRepository(_ one: String, _ other: String) -> Bool {
+        func name(_ address: String) -> String {
+            let name = normalized(address)
+            return (try? SessionKey(.issue(repository: name, number: 1)))?.repository ?? name
+        }
+        return one == other || name(one) == name(other)
+    }
 }
 
 extension ScopeKind {

@@ -272,7 +272,7 @@ extension SessionReconciler {
             for var task in try store.openTasks(session: name) {
                 if task.status.settle(session: status.phase, why: why, at: now) {
                     try TaskRouting.attach(
-                        &task, to: session.spec.key, scope: session.spec.scope, fallback: session.spec.worker, uid: newUID,
+                        &task, to: session.spec.key, scope: session.spec.scope, defaults: .init(session.spec), uid: newUID,
                         at: now, in: store)
                 }
                 try store.update(task)

@@ -25,6 +25,13 @@ public enum TaskRouting {
         }
     }
 
+    /// What a new session is made with where the Task that it is made for does not say it.
+    struct Defaults {
+        var worker: AgentDescription?
+        var workspace: WorkspaceSpec?
+        var lifetime: Lifetime?
+    }
+
     public enum Answer: Sendable {
         case created(TaskResource)
         /// The key has made this Task before.
@@ -46,7 +53,9 @@ public enum TaskRouting {
             metadata: Metadata(name: request.name, uid: request.uid, resourceVersion: "", creationTimestamp: now),
             spec: spec, status: TaskStatus())
         task.status.session = key
-        try attach(&task, to: key, scope: scope, fallback: request.fallback, uid: request.sessionUID, at: now, in: store)
+        try attach(
+            &task, to: key, scope: scope, defaults: Defaults(worker: request.fallback), uid: request.sessionUID, at: now,
+            in: store)
         task = try store.insert(task)
         if let key = spec.idempotencyKey {
             let window = (spec.lifetime ?? Lifetime()).resolved.dedupeWindow
@@ -81,20 +90,20 @@ public enum TaskRouting {
         guard var task = try store.task(named: name), !task.status.phase.isTerminal else { return }
         do {
             var scope = task.spec.scope ?? ScopeSpec(kind: .commit)
-            var fallback = fallback
+            var defaults = Defaults(worker: fallback)
             if let key = task.status.session {
                 let session = try store.session(named: key.name)
                 guard session == nil || session?.status.phase == .ended else { return }
-                if let session { (scope, fallback) = (session.spec.scope, session.spec.worker) }
+                if let session { (scope, defaults) = (session.spec.scope, Defaults(session.spec)) }
                 if task.status.settle(session: .ended, why: session?.status.message ?? "it was deleted", at: now) {
-                    try attach(&task, to: key, scope: scope, fallback: fallback, uid: uid, at: now, in: store)
+                    try attach(&task, to: key, scope: scope, defaults: defaults, uid: uid, at: now, in: store)
                 }
             } else {
                 try admit(&task, at: now, in: store)
                 let key = try scope.key(task: task.metadata.uid)
                 task.status.session = key
                 if !task.status.phase.isTerminal {
-                    try attach(&task, to: key, scope: scope, fallback: fallback, uid: uid, at: now, in: store)
+                    try attach(&task, to: key, scope: scope, defaults: defaults, uid: uid, at: now, in: store)
                 }
             }
         } catch let problem as Problem {
@@ -117,7 +126,7 @@ public enum TaskRouting {
     /// Makes sure that the Task's session exists and fits, and says in the Task's status what it waits for.
     /// - Parameter uid: of the session, should one be made.
     static func attach(
-        _ task: inout TaskResource, to key: SessionKey, scope: ScopeSpec, fallback: AgentDescription?, uid: String,
+        _ task: inout TaskResource, to key: SessionKey, scope: ScopeSpec, defaults: Defaults, uid: String,
         at now: Timestamp, in store: some ResourceStore
     ) throws {
         if var session = try store.session(named: key.name), session.status.phase != .ended {
@@ -135,14 +144,15 @@ public enum TaskRouting {
             }
             return
         }
-        guard let worker = task.spec.worker ?? fallback else {
+        guard let worker = task.spec.worker ?? defaults.worker else {
             throw Problem(
                 .invalidRequest,
                 "No agent is named: give worker in the Task, ?agent=NAME, or start the supervisor with --default-agent NAME|FILE."
             )
         }
         let spec = SessionSpec(
-            key: key, scope: scope, worker: worker, workspace: task.spec.workspace, lifetime: task.spec.lifetime)
+            key: key, scope: scope, worker: worker, workspace: task.spec.workspace ?? defaults.workspace,
+            lifetime: task.spec.lifetime ?? defaults.lifetime)
         if let mistake = worker.mistake ?? spec.workspaceDescription.mistake { throw Problem(.invalidRequest, mistake + ".") }
         // What an ended session has left is kept for its archiveTTL: its runtime sees to that.
         if let ended = try store.session(named: key.name) { try store.delete(ended) }
@@ -162,7 +172,9 @@ public enum TaskRouting {
                 or give the scope a profile of its own.
                 """
         }
-        if let workspace = task.workspace, let own = session.workspaceDescription.repository, own != workspace.repository {
+        if let workspace = task.workspace, let own = session.workspaceDescription.repository,
+            !ScopeSpec.isSameRepository(own, workspace.repository)
+        {
             return """
                 The session \(session.key) works in a clone of \(own), and this Task asks for \(workspace.repository). Leave the \
                 repository out, end the session first, or give the scope a profile of its own.
@@ -176,4 +188,10 @@ public enum TaskRouting {
         }
         return nil
     }
+}
+
+extension TaskRouting.Defaults {
+    /// A Task that waited for a session which has ended goes on in one like it. What the ended one had may have been left out of the
+    /// Task on purpose, because a session's agent and access are chosen when it is made.
+    init(_ ended: SessionSpec) { self.init(worker: ended.worker, workspace: ended.workspace, lifetime: ended.lifetime) }
 }
