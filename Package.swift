@@ -195,7 +195,7 @@ let package = Package(
                 "TLSServer",
                 hummingbird, httpTypes, nioLocks, logging, asn1, x509, grdb,
             ]),
-        tests("Holdfast", ["Holdfast", "Rendering", "SessionModel", "Curl", arguments, nioLocks]),
+        tests("Holdfast", ["Holdfast", "Rendering", "SessionModel", "Curl", "Processes", arguments, nioLocks]),
         tests("DemoAgent", ["DemoAgent", "SessionModel"]),
         tests("EndToEnd", ["GitHub", "SessionModel", "Curl", "Journal", "Processes", nioLocks]),
     ],

@@ -31,9 +31,14 @@ struct TaskFollower: Sendable {
             }
             group.addTask { .task(try await poll(task, view, found)) }
             group.addTask {
-                for await task in turns {
-                    try await read(task, view)
-                    break
+                do {
+                    for await task in turns {
+                        try await read(task, view)
+                        break
+                    }
+                } catch let failure as Failure {
+                    // How the Task ends is the Task's to tell: a transcript may have gone with its pod.
+                    await view.misses(failure)
                 }
                 return .transcript
             }
@@ -136,6 +141,8 @@ private actor FollowView {
     func away(_ failure: Failure) {
         note("the server is away; waiting for it (\(failure.message))")
     }
+
+    func misses(_ failure: Failure) { note("the transcript cannot be shown: \(failure.message)") }
 
     func finish() async {
         await transcript.finish()

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Glibc
+import Processes
 import SessionModel
 import Support
 import Testing
@@ -65,6 +66,28 @@ import Testing
         // The port is closed with the command.
         let pid = try #require(Int32(try kubectl.read("pid")[0]))
         #expect(kill(pid, 0) != 0)
+    }
+
+    /// Ctrl-C, a closed terminal, kill -9: whatever ends the command, kubectl ends, too.
+    @Test(arguments: [SIGINT, SIGTERM, SIGHUP, SIGKILL]) func noPortStaysOpen(signal: Int32) async throws {
+        let asked = AsyncStream.makeStream(of: Void.self)
+        let server = try FakeServer { _, connection in
+            asked.continuation.yield()
+            connection.waitForClientToLeave()
+        }
+        defer { server.stop() }
+        let kubectl = try FakeKubectl(port: server.server.url.split(separator: ":").last.map(String.init))
+        let command = Process()
+        command.executableURL = URL(filePath: Products.path("holdfast"))
+        command.arguments = ["tasks", "--context", "staging", "-n", "agents"]
+        command.environment = kubectl.environment
+        try command.run()
+        for await _ in asked.stream { break }
+        let pid = try #require(Int32(try kubectl.read("pid")[0]))
+        #expect(kill(pid, 0) == 0)
+        kill(command.processIdentifier, signal)
+        command.waitUntilExit()
+        while ProcessEntry(pid)?.isAlive == true { try await Task.sleep(for: .milliseconds(5)) }
     }
 
     @Test func aNamespacesLabelLeadsToItsSupervisorElsewhere() async throws {

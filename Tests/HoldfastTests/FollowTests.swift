@@ -156,6 +156,22 @@ struct FollowTests {
         #expect(outcome.errors.hasSuffix("task-1 failed (SessionFailed): no sidecar could be started: the disk is full\n"))
     }
 
+    /// In a cluster the transcript of a Task without a scope goes with its pod, which may be before anybody has read it.
+    @Test func aTranscriptThatIsGoneDoesNotMakeAFailureOfASuccess() async throws {
+        let fake = try FakeServer { request, connection in
+            if request.method == "POST" { return try connection.respond(Fixture.task(), status: 201) }
+            guard request.path.hasSuffix("/transcript") else {
+                return try connection.respond(Fixture.task(.succeeded, version: 2) { $0.turn = TurnID(1) })
+            }
+            try connection.respond(Problem(.notFound, "The transcript went with its pod."), status: 404)
+        }
+        defer { fake.stop() }
+        let outcome = await fake.run("run", "--follow", "Fix it")
+        #expect(outcome.status == 0)
+        #expect(outcome.errors.contains("the transcript cannot be shown: The transcript went with its pod.\n"))
+        #expect(outcome.errors.hasSuffix("task-1 succeeded\n"))
+    }
+
     @Test func transcriptsHaveThreeFormsAndCanBeSearched() async throws {
         let lines = [
             try Fixture.line(1, .message(Message(text: "one apple"))), try Fixture.line(2, .message(Message(text: "two pears"))),

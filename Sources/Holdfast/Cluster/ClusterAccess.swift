@@ -95,10 +95,12 @@ actor ClusterAccess {
 final class Forward: Sendable {
     let port: Int
     private let pid: Int32
+    private let lifeline: Kubectl.Lifeline?
 
-    private init(port: Int, pid: Int32) {
+    private init(port: Int, _ process: Kubectl.Running) {
         self.port = port
-        self.pid = pid
+        pid = process.pid
+        lifeline = process.lifeline
     }
 
     /// Its process can still be told to end, because nobody has waited for it yet.
@@ -115,8 +117,7 @@ final class Forward: Sendable {
     static func open(_ kubectl: Kubectl, to target: String, port: Int) async -> Result<Forward, Failure> {
         let arguments = ["port-forward", "--address", "127.0.0.1", target, ":\(port)"]
         do throws(Failure) {
-            // Ctrl-C leaves the command, which then ends it.
-            let process = try kubectl.start(arguments, grouping: .group)
+            let process = try kubectl.startBeside(arguments)
             let timeout = Task {
                 try await Task.sleep(for: patience)
                 kill(process.pid, SIGTERM)
@@ -124,7 +125,7 @@ final class Forward: Sendable {
             defer { timeout.cancel() }
             var said = ""
             for await line in process.lines {
-                if let port = Self.port(in: line) { return .success(Forward(port: port, pid: process.pid)) }
+                if let port = Self.port(in: line) { return .success(Forward(port: port, process)) }
                 said = line
             }
             _ = Child.wait(process.pid, atMost: .seconds(2))

@@ -24,33 +24,78 @@ struct Kubectl: Sendable, Hashable {
     private var program: String { environment["HOLDFAST_KUBECTL"] ?? "kubectl" }
 
     struct Running: Sendable {
+        /// Of kubectl, or of what ends it with this process.
         var pid: Int32
         /// What it prints, on either stream. It is read on until the process ends, whoever listens.
         var lines: AsyncStream<String>
+        /// What it was started beside: it is ended when nobody has this any more.
+        var lifeline: Lifeline?
     }
 
-    func start(_ arguments: [String], grouping: Spawn.Grouping) throws(Failure) -> Running {
+    /// An open end of a pipe.
+    final class Lifeline: Sendable {
+        private let descriptor: Int32
+        init(_ descriptor: Int32) { self.descriptor = descriptor }
+        deinit { close(descriptor) }
+    }
+
+    /// Runs the command after it, and ends it when stdin ends or with SIGTERM. The watcher comes before the trap: a copy of the shell
+    /// that is told to end before it has put the trap aside would not.
+    private static let guardian = """
+        exec 3<&0
+        "$@" </dev/null 3<&- &
+        child=$!
+        { read -r _ <&3; kill "$child" 2>/dev/null; } &
+        watcher=$!
+        trap 'kill "$child" 2>/dev/null' TERM
+        while :; do wait "$child"; status=$?; kill -0 "$child" 2>/dev/null || break; done
+        kill "$watcher" 2>/dev/null
+        exit "$status"
+        """
+
+    func start(_ arguments: [String]) throws(Failure) -> Running {
+        try start([program] + flags + arguments, input: nil, grouping: .inherited)
+    }
+
+    /// Starts it for as long as this process lives, however that ends. Ctrl-C at the terminal is this process's to judge.
+    func startBeside(_ arguments: [String]) throws(Failure) -> Running {
+        let life = try Self.makePipe()
+        defer { close(life.read) }
+        // The system closes it when this process ends, and no child of it gets it.
+        let lifeline = Lifeline(life.write)
+        var running = try start(
+            ["sh", "-c", Self.guardian, "sh", program] + flags + arguments, input: life.read, grouping: .group)
+        running.lifeline = lifeline
+        return running
+    }
+
+    private func start(_ command: [String], input: Int32?, grouping: Spawn.Grouping) throws(Failure) -> Running {
+        let output = try Self.makePipe()
+        defer { close(output.write) }
+        var spawn = Spawn(command, environment: environment)
+        spawn.grouping = grouping
+        spawn.descriptors = [input, output.write, output.write]
+        do {
+            let pid = try spawn.start()
+            return Running(pid: pid, lines: Self.lines(from: output.read))
+        } catch {
+            close(output.read)
+            throw Failure(.failed, "\(error): install kubectl, which reaches the cluster, or name a server with --server")
+        }
+    }
+
+    private static func makePipe() throws(Failure) -> (read: Int32, write: Int32) {
         var ends: [Int32] = [-1, -1]
         guard pipe(&ends) == 0 else {
             throw Failure(.failed, "no pipe can be made: \(String(cString: strerror(errno)))")
         }
-        defer { close(ends[1]) }
-        var spawn = Spawn([program] + flags + arguments, environment: environment)
-        spawn.grouping = grouping
-        spawn.descriptors = [nil, ends[1], ends[1]]
-        do {
-            let pid = try spawn.start()
-            return Running(pid: pid, lines: Self.lines(from: ends[0]))
-        } catch {
-            close(ends[0])
-            throw Failure(.failed, "\(error): install kubectl, which reaches the cluster, or name a server with --server")
-        }
+        return (ends[0], ends[1])
     }
 
     /// Runs it to its end, and returns what it has printed.
     func run(_ arguments: [String]) async -> Result<String, Failure> {
         let process: Running
-        do throws(Failure) { process = try start(arguments, grouping: .inherited) } catch { return .failure(error) }
+        do throws(Failure) { process = try start(arguments) } catch { return .failure(error) }
         var text: [String] = []
         for await line in process.lines { text.append(line) }
         let end = await withCheckedContinuation { done in
