@@ -47,6 +47,9 @@ public struct Cluster: Sendable {
     /// Changes up to here are forgotten.
     private(set) var compacted: Int64 = 0
     var now: @Sendable () -> Timestamp
+    /// What is to be deleted without its dependents, and how often the garbage collector passes by before it sees to that: until
+    /// then the object is there, and its name is taken.
+    private var orphaning: [Key: Int] = [:]
 
     public init(version: Int64 = 320, now: @escaping @Sendable () -> Timestamp) {
         self.version = version
@@ -151,6 +154,14 @@ public struct Cluster: Sendable {
 
     /// Does what the garbage collector does, at once: takes away what has no owner left, and lets owners go that wait for that.
     mutating func collectGarbage() {
+        for (key, passes) in orphaning {
+            orphaning[key] = passes > 0 ? passes - 1 : nil
+            guard passes == 0, let object = objects[key], let kind = kinds.first(where: { $0.qualifiedName == key.kind }) else {
+                continue
+            }
+            orphanDependents(of: object)
+            finish(object.removingFinalizer("orphan"), key, kind)
+        }
         var goesOn = true
         while goesOn {
             goesOn = false
@@ -184,8 +195,11 @@ public struct Cluster: Sendable {
     @discardableResult
     mutating func delete(_ key: Key, policy: String?, gracePeriod: Int64?) -> JSONValue? {
         guard var object = objects[key], let kind = kinds.first(where: { $0.qualifiedName == key.kind }) else { return nil }
-        if policy == "Orphan" { orphanDependents(of: object) }
         var finalizers = object.finalizers
+        if policy == "Orphan", !finalizers.contains("orphan") {
+            finalizers.append("orphan")
+            orphaning[key] = 3
+        }
         if policy == "Foreground", !finalizers.contains("foregroundDeletion") { finalizers.append("foregroundDeletion") }
         // A pod that has been given to a node goes only when the kubelet says that it has ended.
         let grace = kind.plural == "pods" && object["spec"]?["nodeName"] != nil ? gracePeriod ?? 30 : 0

@@ -40,7 +40,7 @@ public struct PodObservation: Sendable, Hashable {
         case found(GenericObject)
         /// There is no such object any more: the node is gone, with all that ran on it.
         case missing
-        /// Nobody has asked; a supervisor of one namespace may not.
+        /// It is not known, at least not yet; a supervisor of one namespace may not ask.
         case unseen
     }
 

@@ -99,6 +99,8 @@ public enum TaskRouting {
                     try attach(&task, to: key, scope: scope, defaults: defaults, uid: uid, at: now, in: store)
                 }
             } else {
+                // Why it could not be brought there before.
+                task.status.message = nil
                 try admit(&task, at: now, in: store)
                 let key = try scope.key(task: task.metadata.uid)
                 task.status.session = key

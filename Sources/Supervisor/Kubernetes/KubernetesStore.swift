@@ -69,7 +69,7 @@ final class KubernetesStore: ForgeStore {
 
     func settle(_ task: String) async throws {
         _ = try await feed.value(
-            of: "Task", task, within: .seconds(60), read: { cache.read { $0.task(task) } },
+            of: "Task", task, within: .seconds(10), read: { cache.read { $0.task(task) } },
             isNews: { task in task.map { $0.status?.session != nil || $0.status?.phase.isTerminal == true } ?? true })
     }
 
@@ -93,7 +93,7 @@ extension KubernetesStore {
         for write in writes {
             switch write {
             case .insertTask(let object): keep(try await objects(TaskSpec.self).create(object))
-            case .insertSession(let object): keep(try await objects(SessionSpec.self).create(object))
+            case .insertSession(let object): keep(try await createWhenFree(object))
             case .updateTask(let read, let document):
                 let base = tasks[document.metadata.name] ?? read
                 tasks[document.metadata.name] = try await update(
@@ -124,6 +124,29 @@ extension KubernetesStore {
             }
         }
     }
+
+    /// Makes the session that takes the place of one that was deleted a moment ago. That one is there until the garbage collector has
+    /// parted it from its volume. Who asked the rule again instead would ask without knowing what the ended session was like.
+    private func createWhenFree(_ object: SessionObject) async throws(KubernetesError) -> SessionObject {
+        let sessions = objects(SessionSpec.self)
+        let deadline = ContinuousClock.now + Self.patience
+        while true {
+            do throws(KubernetesError) {
+                return try await sessions.create(object)
+            } catch {
+                guard error.code == .alreadyExists, ContinuousClock.now < deadline else { throw error }
+                let there: SessionObject?
+                do throws(KubernetesError) { there = try await sessions.get(object.metadata.name ?? "") } catch {
+                    guard error.code == .notFound else { throw error }
+                    there = nil
+                }
+                if let there, there.metadata.deletionTimestamp == nil { throw error }
+                guard (try? await Task.sleep(for: .milliseconds(50))) != nil else { throw error }
+            }
+        }
+    }
+
+    private static let patience = Duration.seconds(10)
 
     private var records: Objects<GenericObject> { client.objects(.configMaps, in: cache.namespace) }
 

@@ -164,7 +164,11 @@ extension KubernetesTransaction: ForgeTransaction {
         var message = message
         let last = forge.reports.values.flatMap(\.outgoing).map(\.ordinal).max() ?? 0
         message.ordinal = max(last + 1, message.made.milliseconds * 1000)
-        try changeReport(message.session) { $0.outgoing.append(message) }
+        try changeReport(message.session) { stored in
+            // All that a delivery asks for is done again when some of it could not be written.
+            guard !stored.outgoing.contains(where: message.isRepeat) else { return }
+            stored.outgoing.append(message)
+        }
     }
 
     func outgoing(after ordinal: Int64) -> [OutgoingMessage] {

@@ -5,10 +5,14 @@ import NIOConcurrencyHelpers
 /// Follows the nodes of the cluster, once for all namespaces.
 final class NodeWatch: Sendable {
     private let informer: Informer<GenericObject>
+    private let objects: Objects<GenericObject>
     private let state: NIOLockedValueBox<State>
 
     private struct State {
         var nodes: [String: GenericObject] = [:]
+        /// The API server has said that there is none of this name.
+        var gone: Set<String> = []
+        var asked: Set<String> = []
         var listeners: [UInt64: @Sendable (String) -> Void] = [:]
         var next: UInt64 = 0
     }
@@ -16,8 +20,9 @@ final class NodeWatch: Sendable {
     init(_ client: KubernetesClient, logger: Logger) {
         let state = NIOLockedValueBox(State())
         self.state = state
+        objects = client.objects(.nodes)
         informer = Informer(
-            client.objects(.nodes),
+            objects,
             onProblem: { error in
                 guard error.code != .cancelled else { return }
                 let advice =
@@ -31,7 +36,9 @@ final class NodeWatch: Sendable {
                 let name = change.key.name
                 let listeners = state.withLockedValue { state in
                     switch change {
-                    case .added(let node), .updated(_, let node): state.nodes[name] = node
+                    case .added(let node), .updated(_, let node):
+                        state.nodes[name] = node
+                        state.gone.remove(name)
                     case .deleted: state.nodes[name] = nil
                     }
                     return state.listeners.values
@@ -48,7 +55,36 @@ final class NodeWatch: Sendable {
 
     var isSynced: Bool { informer.isSynced }
 
-    func node(named name: String) -> GenericObject? { state.withLockedValue { $0.nodes[name] } }
+    /// A node that the copy does not have may be new, so that only the API server's own word counts that it is gone. It is asked
+    /// then, and the listeners are told.
+    func node(named name: String) -> PodObservation.Node {
+        let (known, isNews) = state.withLockedValue { state -> (PodObservation.Node, Bool) in
+            if let node = state.nodes[name] { return (.found(node), false) }
+            if state.gone.contains(name) { return (.missing, false) }
+            return (.unseen, state.asked.insert(name).inserted)
+        }
+        if isNews { Task { await ask(name) } }
+        return known
+    }
+
+    private func ask(_ name: String) async {
+        do throws(KubernetesError) {
+            _ = try await objects.get(name)
+        } catch {
+            if error.code == .notFound {
+                let listeners = state.withLockedValue { state in
+                    state.gone.insert(name)
+                    return state.listeners.values
+                }
+                for listener in listeners { listener(name) }
+            }
+        }
+        // If nobody tells of it until then, it is asked for again.
+        try? await Task.sleep(for: Self.pause)
+        state.withLockedValue { _ = $0.asked.remove(name) }
+    }
+
+    private static let pause = Duration.seconds(5)
 
     /// From now on `hear` is told the name of each node that changes, until ``removeListener(_:)``.
     func addListener(_ hear: @escaping @Sendable (String) -> Void) -> UInt64 {

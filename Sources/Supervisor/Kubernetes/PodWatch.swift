@@ -24,7 +24,7 @@ final class PodWatch: Sendable {
         func observe(_ pod: GenericObject) -> PodObservation {
             var node = PodObservation.Node.unseen
             if let nodes, let name = pod["spec"]?["nodeName"]?.string {
-                node = nodes.node(named: name).map { .found($0) } ?? .missing
+                node = nodes.node(named: name)
             }
             let warnings = pod.metadata.uid.map { self.warnings.warnings(of: $0) } ?? []
             return PodObservation(pod, node: node, warnings: warnings, at: .now)

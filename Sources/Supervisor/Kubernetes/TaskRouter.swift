@@ -57,6 +57,7 @@ final class TaskRouter: Sendable {
                         putBack(name)
                         try? await Task.sleep(for: Self.pause)
                     } else {
+                        if kind == "Task" { await explain(name, error) }
                         Task { [weak self] in
                             try? await Task.sleep(for: Self.pause)
                             self?.notice(kind, name)
@@ -106,6 +107,18 @@ final class TaskRouter: Sendable {
         if task.status?.session == nil { try await store.hold(task) }
         let (fallback, uid) = (fallback, Identity.uid())
         try await store.write { try TaskRouting.route(name, fallback: fallback, uid: uid, at: .now, in: $0) }
+    }
+
+    /// It waits, and says for what.
+    private func explain(_ name: String, _ error: any Error) async {
+        let message = "cannot be brought to its session, and is tried again: \(error)"
+        try? await store.write { store in
+            guard var task = try store.task(named: name), task.status.session == nil, task.status.message != message else {
+                return
+            }
+            task.status.message = message
+            try store.update(task)
+        }
     }
 
     /// Its Tasks may have to go on to another one; and if somebody has deleted it and it has ended, it goes.

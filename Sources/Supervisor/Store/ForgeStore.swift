@@ -10,7 +10,7 @@ protocol ForgeStore: Store {
         _ body: @escaping @Sendable (any ForgeTransaction) throws -> Value
     ) async throws -> Value
 
-    /// Returns when a Task that was made is with its session, or has ended without one.
+    /// Returns when a Task that was made is with its session, or has ended without one, or when that takes too long.
     func settle(_ task: String) async throws
 }
 
@@ -139,6 +139,13 @@ struct OutgoingMessage: Sendable, Hashable, Codable {
     var target: String?
     var reaction: String?
     var made: Timestamp
+
+    /// They tell the same.
+    func isRepeat(of other: OutgoingMessage) -> Bool {
+        var copy = self
+        (copy.ordinal, copy.made) = (other.ordinal, other.made)
+        return copy == other
+    }
 }
 
 extension SpawnerSpec: IndexedSpec {

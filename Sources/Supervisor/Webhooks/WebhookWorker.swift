@@ -12,6 +12,8 @@ final class WebhookWorker: Sendable {
     private static let pause = TimeSpan.seconds(5)
     /// What waits for room is told of it, and looked at so often besides.
     private static let longPause = TimeSpan.minutes(5)
+    /// What waits for a Task that cannot be brought to its session is looked at again after this.
+    private static let settlingPause = TimeSpan.minutes(1)
 
     private let store: any ForgeStore
     private let agents: AgentPresets
@@ -123,7 +125,8 @@ final class WebhookWorker: Sendable {
             let decisions = try await decide(event)
             if case .waits(let why, let spawner) = try await perform(decisions, event, delivery) {
                 blocked.insert(place)
-                try await postpone(delivery, why, until: .now + Self.longPause, waitsFor: spawner)
+                let pause = spawner == nil ? Self.settlingPause : Self.longPause
+                try await postpone(delivery, why, until: .now + pause, waitsFor: spawner)
             }
         } catch let error as GitHubError {
             blocked.insert(place)
@@ -291,7 +294,8 @@ extension WebhookWorker {
 extension WebhookWorker {
     enum Outcome: Sendable {
         case done
-        case waits(String, for: String)
+        /// `for` is the Spawner that has no room.
+        case waits(String, for: String?)
     }
 
     /// Everything that a delivery asks for. It is done when all its Tasks are with their sessions, at once on one machine; dying before
@@ -300,9 +304,15 @@ extension WebhookWorker {
         _ decisions: [Decided], _ event: GitHubEvent, _ delivery: WebhookDelivery
     ) async throws -> Outcome {
         let identities = decisions.map { _ in (name: Identity.taskName(), uid: Identity.uid(), session: Identity.uid()) }
+        var hasWaited = false
         while true {
+            try Task.checkCancellation()
             switch try await attempt(decisions, identities, event, delivery) {
-            case .settles(let tasks): for task in tasks { try await store.settle(task) }
+            case .settles(let tasks):
+                // What keeps them is said by them; other deliveries have not to wait for it.
+                if hasWaited { return .waits("\(tasks.joined(separator: ", ")) has no session yet", for: nil) }
+                for task in tasks { try await store.settle(task) }
+                hasWaited = true
             case .over(let outcome, let sentences):
                 reporter?.wake()
                 for sentence in sentences { logger.info("webhook: \(sentence)", metadata: ["delivery": "\(delivery.id)"]) }
@@ -340,6 +350,7 @@ extension WebhookWorker {
                     }
                     let session = try scope.key(task: "").name
                     _ = try SessionCommands.scope(session, closed: closed, in: store)
+                    try Self.remember(decided.key, in: store)
                     sentences.append("\(name): the session is told that it is \(closed ? "closed" : "open")")
                 case .command(let command, let scope):
                     guard try Self.isNews(decided.key, in: store) else {
@@ -348,6 +359,7 @@ extension WebhookWorker {
                     }
                     try Self.perform(command, try scope.key(task: "").name, in: store)
                     try Self.acknowledge(command, event, try scope.key(task: "").name, spawner, in: store)
+                    try Self.remember(decided.key, in: store)
                     sentences.append("\(name): \(command.rawValue)")
                 case .task(let draft):
                     guard var spec = decided.spec else { continue }
@@ -389,10 +401,14 @@ extension WebhookWorker {
 
     /// By its meaning it happens once, however often it is delivered. (A Task has a key of its own.)
     private static func isNews(_ key: String, in store: any ForgeTransaction) throws -> Bool {
-        guard try store.key(key, at: .now) == nil else { return false }
+        try store.key(key, at: .now) == nil
+    }
+
+    /// After what was asked for: in a cluster one write comes after the other, and what a failure leaves out is done when all of it
+    /// is done again. Doing it again does no harm.
+    private static func remember(_ key: String, in store: any ForgeTransaction) throws {
         try store.keep(
             key, digest: Identity.digest(Data(key.utf8)), task: "", until: .now + WebhookDelivery.kept, at: .now)
-        return true
     }
 
     private enum Admission { case admitted, refused(String), waits(String) }

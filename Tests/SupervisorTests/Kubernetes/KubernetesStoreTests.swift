@@ -101,6 +101,37 @@ import Testing
         }
     }
 
+    /// The ended session is in the way for a while, and only it knows with what it was made.
+    @Test func whoWaitedGoesOnWithTheAgentOfTheSessionThatEnded() async throws {
+        try await TestNamespace.with { namespace in
+            try await withRouter(namespace) {
+                var first = TestNamespace.task("one")
+                first.workspace = WorkspaceSpec(repository: "https://github.com/acme/widgets.git", setupCommand: "make")
+                try await namespace.apply("first", first)
+                try await namespace.until { try $0.task(named: "first")?.status.session != nil }
+                try await namespace.apply("second", TaskSpec(prompt: "two", scope: TestNamespace.pullRequest))
+                try await namespace.until { try $0.task(named: "second")?.status.session != nil }
+
+                let name = Self.key.name
+                let old = try #require(try await namespace.store.read { try $0.session(named: name) })
+                var status = old.status
+                (status.phase, status.message) = (.ended, "its ttl is over")
+                let write = SessionReconciler.StatusWrite(
+                    name: name, uid: old.metadata.uid, status: status, expecting: old.status, settles: true)
+                _ = try await namespace.store.write { try write.perform(at: .now, newUID: "new", in: $0) }
+
+                try await namespace.until { store in
+                    try store.session(named: name).map { $0.metadata.uid != old.metadata.uid } ?? false
+                }
+                let new = try await namespace.sessions.get(name)
+                #expect(new.spec.worker == first.worker)
+                #expect(new.spec.workspace == first.workspace)
+                let second = String(describing: try await namespace.tasks.get("second").status)
+                #expect(try await namespace.tasks.get("second").status?.phase == .pending, "\(second)")
+            }
+        }
+    }
+
     @Test func whatCannotRunSaysWhy() async throws {
         try await TestNamespace.with { namespace in
             try await withRouter(namespace) {

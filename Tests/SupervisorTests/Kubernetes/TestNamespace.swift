@@ -18,13 +18,13 @@ final class TestNamespace: Sendable {
     let namespace = "team-a"
     private let following: Task<Void, Never>
 
-    init(_ options: KubernetesDouble.Options = .init()) async throws {
+    init(_ options: KubernetesDouble.Options = .init(), hearsForge: Bool = false) async throws {
         double = try KubernetesDouble(options: options)
         client = Self.client(of: double)
         let created = ObjectMeta(name: namespace)
         try await client.objects(.namespaces).create(GenericObject(.namespaces, metadata: created))
         for definition in try CustomResources.definitions() { try await client.objects(.definitions).create(definition) }
-        cache = ClusterCache(client, namespace: namespace, logger: Self.quiet)
+        cache = ClusterCache(client, namespace: namespace, hearsForge: hearsForge, logger: Self.quiet)
         store = KubernetesStore(cache, client: client)
         following = Task { [cache] in await cache.run() }
         await cache.waitUntilSynced()
@@ -51,8 +51,8 @@ final class TestNamespace: Sendable {
         double.stop()
     }
 
-    static func with(_ body: (TestNamespace) async throws -> Void) async throws {
-        let namespace = try await TestNamespace()
+    static func with(hearsForge: Bool = false, _ body: (TestNamespace) async throws -> Void) async throws {
+        let namespace = try await TestNamespace(hearsForge: hearsForge)
         do { try await body(namespace) } catch {
             await namespace.end()
             throw error
