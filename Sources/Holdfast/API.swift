@@ -14,6 +14,8 @@ struct API: Sendable {
 
     struct List<Item: Decodable & Sendable>: Decodable, Sendable {
         var items: [Item]
+        /// What gets the next page; nil when this is the last.
+        var `continue`: String?
     }
 
     // MARK: Requests
@@ -24,6 +26,26 @@ struct API: Sendable {
     ) async throws(Failure) -> Value {
         try decode(try await send("GET", path, query: query, timeout: timeout), path)
     }
+
+    /// The first items of a list, from as many pages as it takes.
+    /// - Parameter limit: how many at most; 0 for all.
+    /// - Returns: nothing left to ``List/continue`` with when that is the whole list.
+    func list<Item: Decodable & Sendable>(
+        _ path: String, query: [(String, String?)] = [], limit: Int
+    ) async throws(Failure) -> List<Item> {
+        var list = List<Item>(items: [])
+        repeat {
+            let missing = limit == 0 ? Self.pageSize : min(limit - list.items.count, Self.pageSize)
+            let page: List<Item> = try await get(
+                path, query: query + [("limit", "\(missing)"), ("continue", list.continue)])
+            list.items += page.items
+            list.continue = page.continue
+        } while list.continue != nil && (limit == 0 || list.items.count < limit)
+        return list
+    }
+
+    /// Of a list: what a server reads and sends in a moment.
+    private static let pageSize = 500
 
     /// The body of the answer.
     @discardableResult

@@ -52,6 +52,22 @@ struct OutputOptions: ParsableArguments, Sendable {
     var output = OutputFormat.table
 }
 
+/// How much of a list is printed.
+struct ListOptions: ParsableArguments, Sendable {
+    @Option(help: ArgumentHelp("How many of the newest are listed; 0 for all.", valueName: "number"))
+    var limit = 100
+
+    func validate() throws {
+        if limit < 0 { throw ValidationError("--limit is a number from 1, or 0 for all.") }
+    }
+
+    /// Says on stderr that there are more than those that are printed.
+    func note<Item>(_ list: API.List<Item>, on console: Console) {
+        guard list.continue != nil else { return }
+        console.note("only the newest \(list.items.count) are listed, and there are more: --limit 0 lists all")
+    }
+}
+
 /// How options read the model's types. (The model does not know ArgumentParser, and a conformance here would be everyone's.)
 enum Reading {
     static func span(_ text: String) throws -> TimeSpan {

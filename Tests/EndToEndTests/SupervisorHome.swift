@@ -32,7 +32,10 @@ final class SupervisorHome: Sendable {
         var pid: Int32
     }
 
-    struct List<Item: Decodable>: Decodable { var items: [Item] }
+    struct List<Item: Decodable>: Decodable {
+        var items: [Item]
+        var `continue`: String?
+    }
 
     /// Whatever happens, no process of this directory outlives this, and it is removed.
     /// - Parameter environment: what the supervisor, and so its agents, get besides.

@@ -84,5 +84,45 @@ extension EndToEndTests {
                 #expect(try await home.tasks().count == 3)
             }
         }
+
+        /// More Tasks than a page has, in one session: nothing is cut off without a word.
+        @Test(.timeLimit(.minutes(5))) func aSessionWithManyTasksIsListedWhole() async throws {
+            let git = try GitFixture()
+            try git.commit("greet.txt", "hello\n")
+            try git.git("push", "--quiet", "origin", "HEAD:main", in: git.author)
+            try await SupervisorHome.run { home in
+                try await home.start()
+                let spec = TaskSpec(
+                    prompt: "Hello", scope: ScopeSpec(kind: .issue, repository: "acme/widgets", number: 7),
+                    workspace: WorkspaceSpec(repository: git.remote))
+                var names: [String] = []
+                func send(_ number: Int) async throws {
+                    names.append(try await home.create(spec, key: "\(number)").metadata.name)
+                }
+                for number in 0..<110 { try await send(number) }
+                let known = names
+
+                // Every page, while the list grows and its Tasks run.
+                var (seen, next): ([String], String?) = ([], "")
+                while let token = next {
+                    let page = try await home.json(
+                        SupervisorHome.List<TaskResource>.self, "GET",
+                        "/v1/tasks?session=issue:acme%2Fwidgets%237&limit=20&continue=\(token)")
+                    seen += page.items.map(\.metadata.name)
+                    next = page.continue
+                    try await send(names.count)
+                }
+                #expect(seen == known.reversed())
+
+                struct Items: Decodable { var items: [TaskResource] }
+                let session = ["tasks", "--session", "issue:acme/widgets#7"]
+                let some = try await home.holdfast(session)
+                #expect(some.code == 0 && some.output.contains("only the newest 100 are listed"), "\(some.output.suffix(300))")
+                let all = try await home.holdfast(session + ["--limit", "0", "--output", "json"])
+                #expect(try JSON.decode(Items.self, from: all.output).items.map(\.metadata.name) == names.reversed())
+                let first = try await home.end(of: known[0])
+                #expect(first.status.phase == .succeeded, "\(first.status)")
+            }
+        }
     }
 }

@@ -53,7 +53,7 @@ import Testing
         let outcome = await holdfast(
             ["tasks", "--context", "staging", "-n", "agents", "--output", "json"], environment: kubectl.environment)
         #expect(outcome.status == 0, "\(outcome.errors)")
-        #expect(server.seen == ["GET /v1/tasks?limit=50"])
+        #expect(server.seen == ["GET /v1/tasks?limit=100"])
         #expect(server.last?.headers["authorization"] == "Bearer secret")
         let calls = try kubectl.read("calls")
         #expect(
@@ -97,7 +97,7 @@ import Testing
         // The namespace is the context's.
         let outcome = await holdfast(["tasks", "--context", "staging"], environment: kubectl.environment)
         #expect(outcome.status == 0, "\(outcome.errors)")
-        #expect(server.seen == ["GET /namespaces/agents/v1/tasks?limit=50"])
+        #expect(server.seen == ["GET /namespaces/agents/v1/tasks?limit=100"])
         #expect(server.last?.headers["authorization"] == "Bearer secret")
         let forward = try #require(try kubectl.read("calls").last)
         #expect(forward.hasPrefix("--context staging --namespace holdfast port-forward"))

@@ -80,13 +80,46 @@ struct CommandTests {
         #expect(table.output.hasPrefix("NAME    PHASE      SESSION                        TURN  AGE"))
         #expect(table.output.contains("task-1  Succeeded  pr:github.com/acme/widgets#12  t3"))
         #expect(table.output.contains("all well") && !table.output.contains("\u{1B}"))
-        #expect(fake.seen.last == "GET /v1/tasks?session=pr%3Agithub.com%2Facme%2Fwidgets%2312&limit=50")
+        #expect(fake.seen.last == "GET /v1/tasks?session=pr%3Agithub.com%2Facme%2Fwidgets%2312&limit=100")
         let json = await fake.run("tasks", "-o", "json")
         #expect(try JSON.decode(API.List<TaskResource>.self, from: json.output).items == tasks)
         let yaml = await fake.run("sessions", "--output", "yaml")
         #expect(yaml.output.contains("phase: Ready"))
         let sessions = await fake.run("sessions")
         #expect(sessions.output.contains("pr:github.com/acme/widgets#12  Ready"))
+    }
+
+    @Test func longListsComeInPages() async throws {
+        // 1,100 sessions, and no Tasks to speak of.
+        let fake = try FakeServer { request, connection in
+            let query = URLComponents(string: "?\(request.query)")?.queryItems ?? []
+            func value(_ name: String) -> Int { query.first { $0.name == name }?.value.flatMap(Int.init) ?? 0 }
+            let (start, limit) = (value("continue"), value("limit"))
+            let end = min(1100, start + limit)
+            var list = API.List<SessionResource>(items: Array(repeating: Fixture.session(), count: end - start))
+            if end < 1100 { list.continue = "\(end)" }
+            try connection.respond(Answer(items: list.items, continue: list.continue))
+        }
+        defer { fake.stop() }
+        let note = "only the newest 100 are listed, and there are more: --limit 0 lists all\n"
+        for format in ["table", "json", "yaml"] {
+            let outcome = await fake.run("sessions", "-o", format)
+            #expect(outcome.status == 0 && outcome.errors == note, "\(outcome.errors)")
+        }
+        #expect(fake.seen.suffix(1) == ["GET /v1/sessions?limit=100"])
+        let some = await fake.run("sessions", "-o", "json", "--limit", "700")
+        #expect(try JSON.decode(API.List<SessionResource>.self, from: some.output).items.count == 700)
+        #expect(fake.seen.suffix(2) == ["GET /v1/sessions?limit=500", "GET /v1/sessions?limit=200&continue=500"])
+        let all = await fake.run("sessions", "-o", "json", "--limit", "0")
+        #expect(try JSON.decode(API.List<SessionResource>.self, from: all.output).items.count == 1100)
+        #expect(all.errors.isEmpty)
+        #expect(fake.seen.suffix(1) == ["GET /v1/sessions?limit=500&continue=1000"])
+        #expect(await fake.run("sessions", "--limit=-1").status == 2)
+    }
+
+    private struct Answer: Encodable {
+        var items: [SessionResource]
+        var `continue`: String?
     }
 
     @Test func steeringCallsWhatTheContractSays() async throws {

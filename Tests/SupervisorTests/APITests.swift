@@ -78,6 +78,42 @@ import Testing
         try await server.end()
     }
 
+    @Test func longListsComeInPages() async throws {
+        struct List: Decodable {
+            var items: [TaskResource]
+            var `continue`: String?
+        }
+        let server = try await Server()
+        let spec = TaskSpec(prompt: "one", scope: ScopeSpec(kind: .issue, repository: "acme/widgets", number: 7))
+        for _ in 0..<5 { #expect(try await server.send("POST", "/v1/tasks", spec).status == 201) }
+        let session = "session=issue:acme%2Fwidgets%237"
+        var (names, next): (Set<String>, String?) = ([], "")
+        var pages = 0
+        while let token = next {
+            let answer = try await server.send("GET", "/v1/tasks?\(session)&limit=2&continue=\(token)")
+            let page = try JSON.decode(List.self, from: Data(answer.body))
+            for task in page.items { #expect(names.insert(task.metadata.name).inserted) }
+            (next, pages) = (page.continue, pages + 1)
+        }
+        #expect(names.count == 5 && pages == 3)
+
+        let page = try JSON.decode(
+            List.self, from: Data(try await server.send("GET", "/v1/tasks?\(session)&limit=2").body))
+        let token = try #require(page.continue)
+        for (query, words) in [
+            ("tasks?continue=nonsense", "leave it out to begin with the newest"),
+            // Of the list of one session.
+            ("tasks?continue=\(token)", "with the same parameters"), ("sessions?continue=\(token)", "with the same parameters"),
+            ("tasks?limit=0", "limit must be from 1 to 1000"), ("tasks?limit=1001", "limit must be from 1 to 1000"),
+            ("tasks?limit=many", "limit cannot be “many”"), ("sessions?limit=-1", "limit must be from 1 to 10000"),
+        ] {
+            let answer = try await server.send("GET", "/v1/\(query)")
+            #expect(answer.status == 400, "\(query)")
+            #expect(String(decoding: answer.body, as: UTF8.self).contains(words), "\(query)")
+        }
+        try await server.end()
+    }
+
     @Test func onlyTheTokenAndLoopbackNamesAreLetIn() async throws {
         let server = try await Server()
         #expect(try await server.send("GET", "/v1/tasks", token: "wrong").status == 401)

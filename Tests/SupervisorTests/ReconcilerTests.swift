@@ -249,7 +249,7 @@ private final class World {
     /// Ends the sidecars' processes.
     func end() async {
         await manager.close()
-        for session in (try? await store.read({ try $0.sessions(limit: 1000) })) ?? [] {
+        for session in (try? await store.read({ try $0.sessions(after: nil, limit: 1000).items })) ?? [] {
             if let pid = session.status.pid { kill(pid, SIGKILL) }
         }
     }

@@ -73,7 +73,7 @@ import Testing
             return try await group.reduce(into: Set()) { $0.insert($1) }
         }
         #expect(keys.count == 1)
-        let sessions = try await store.read { try $0.sessions(limit: 10) }
+        let sessions = try await store.read { try $0.sessions(after: nil, limit: 10).items }
         #expect(sessions.map(\.spec.key.description) == ["pr:github.com/acme/widgets#12"])
         let open = try await store.read { try $0.openTasks(session: sessions[0].metadata.name) }
         #expect(open.count == 20)

@@ -100,7 +100,7 @@ final class WebhookTests {
             if try await store.transact({ try $0.openDeliveries() }) == 0 { break }
             try await Task.sleep(for: .milliseconds(10))
         }
-        return try await store.transact { try $0.deliveries(limit: 5000) }
+        return try await store.transact { try $0.deliveries(after: nil, limit: 5000).items }
     }
 
     private func tasks() async throws -> [TaskResource] {
@@ -266,7 +266,7 @@ final class WebhookTests {
         let deadline = ContinuousClock.now + .seconds(30)
         while try await tasks().count < 3, ContinuousClock.now < deadline { try await Task.sleep(for: .milliseconds(10)) }
         #expect(try await tasks().compactMap(\.spec.scope?.number) == [1, 2, 2])
-        let waiting = try await store.transact { try $0.deliveries(limit: 10) }.filter { $0.handled == nil }
+        let waiting = try await store.transact { try $0.deliveries(after: nil, limit: 10).items }.filter { $0.handled == nil }
         #expect(waiting.count == 2 && waiting.allSatisfy { $0.outcome?.contains("it may have 2") == true }, "\(waiting)")
         // One has ended: the next begins.
         try await store.write { store in
@@ -287,7 +287,7 @@ final class WebhookTests {
         let deadline = ContinuousClock.now + .seconds(30)
         var report: DeliveryReport?
         while report?.outcome == nil, ContinuousClock.now < deadline {
-            report = try await store.transact { try $0.deliveries(limit: 1) }.first
+            report = try await store.transact { try $0.deliveries(after: nil, limit: 1).items }.first
             try await Task.sleep(for: .milliseconds(10))
         }
         #expect(
@@ -367,7 +367,7 @@ final class WebhookTests {
         #expect(try await send(body + [32], signature: good) == 401)
         // What is not signed is not even looked at: it may be anything.
         #expect(try await send([0xff, 0xfe], signature: good) == 401)
-        #expect(try await store.transact { try $0.deliveries(limit: 10) }.isEmpty)
+        #expect(try await store.transact { try $0.deliveries(after: nil, limit: 10).items }.isEmpty)
 
         #expect(try await send(Array("{}".utf8), event: "ping") == 200)
         #expect(try await send(body, event: "star") == 204)
@@ -376,11 +376,11 @@ final class WebhookTests {
         #expect(try await send(body, id: String(repeating: "x", count: 200)) == 400)
         #expect(try await send(body, type: "application/x-www-form-urlencoded") == 400)
         #expect(try await send(Array("{".utf8)) == 400)
-        #expect(try await store.transact { try $0.deliveries(limit: 10) }.isEmpty)
+        #expect(try await store.transact { try $0.deliveries(after: nil, limit: 10).items }.isEmpty)
 
         #expect(try await send(body) == 202)
         #expect(try await send(body) == 202)
-        #expect(try await store.transact { try $0.deliveries(limit: 10) }.map(\.id) == ["d1"])
+        #expect(try await store.transact { try $0.deliveries(after: nil, limit: 10).items }.map(\.id) == ["d1"])
 
         var huge = CurlRequest("POST", url, timeout: .seconds(60))
         huge.upload = CurlUpload(length: 100 << 20) { writer in

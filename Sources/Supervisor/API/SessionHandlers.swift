@@ -6,9 +6,12 @@ import SessionModel
 
 extension SupervisorAPI {
     func listSessions(_ call: Call) async throws -> Response {
-        let limit = min(10_000, max(1, try call.query("limit", as: Int.self) ?? 1000))
-        let list = try await store.read { (items: try $0.sessions(limit: limit), version: try $0.version) }
-        return try .json(ResourceList(items: list.items, resourceVersion: list.version))
+        let part = try ListPart(call, default: 1000, most: 10_000)
+        let list = try await store.read { store in
+            let page = try store.sessions(after: try part.rest(of: "sessions"), limit: part.limit)
+            return ResourceList(page, of: "sessions", version: try store.version)
+        }
+        return try .json(list)
     }
 
     func getSession(_ call: Call) async throws -> Response {

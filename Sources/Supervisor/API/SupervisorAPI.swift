@@ -121,10 +121,3 @@ struct SupervisorAPI: Sendable {
         }
     }
 }
-
-/// The answer of a list.
-struct ResourceList<Item: Encodable>: Encodable {
-    var items: [Item]
-    /// Of the store when the list was made.
-    var resourceVersion: String
-}

@@ -47,13 +47,15 @@ extension SupervisorAPI {
     }
 
     func listTasks(_ call: Call) async throws -> Response {
-        let limit = min(1000, max(1, try call.query("limit", as: Int.self) ?? 100))
+        let part = try ListPart(call, default: 100, most: 1000)
         let session = call.query("session")
         let list = try await store.read { store in
             let name = try session.map { try Self.resolve($0, in: store) }
-            return (items: try store.tasks(session: name, limit: limit), version: try store.version)
+            let list = name.map { "tasks of \($0)" } ?? "tasks"
+            let page = try store.tasks(session: name, after: try part.rest(of: list), limit: part.limit)
+            return ResourceList(page, of: list, version: try store.version)
         }
-        return try .json(ResourceList(items: list.items, resourceVersion: list.version))
+        return try .json(list)
     }
 
     func getTask(_ call: Call) async throws -> Response {

@@ -70,10 +70,11 @@ extension KubernetesTransaction: ForgeTransaction {
         }
     }
 
-    func deliveries(limit: Int) -> [DeliveryReport] {
-        forge.deliveries.values.sorted { StoredDelivery.cameFirst($1, $0) }.prefix(limit).map {
-            DeliveryReport(id: $0.id, event: $0.event, received: $0.received, handled: $0.handled, outcome: $0.outcome)
-        }
+    func deliveries(after rest: String?, limit: Int) throws -> ListPage<DeliveryReport> {
+        ListPage(
+            forge.deliveries.values, after: try rest.map(ClusterPlace.read), limit: limit,
+            place: { ClusterPlace(created: $0.received, name: $0.id) },
+            item: { DeliveryReport(id: $0.id, event: $0.event, received: $0.received, handled: $0.handled, outcome: $0.outcome) })
     }
 
     private func change(_ name: String, _ body: (inout StoredDelivery, inout GitHubEvent?) -> Void) throws {

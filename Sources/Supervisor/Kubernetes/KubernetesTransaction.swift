@@ -53,15 +53,20 @@ final class KubernetesTransaction: StoreTransaction {
             .sorted { $0.precedes($1) }
     }
 
-    func tasks(session: String?, limit: Int) -> [TaskResource] {
-        let names = session.map { view.tasks(ofSession: $0) } ?? Set(view.tasks.objects.keys)
-        return names.compactMap { task(named: $0) }.sorted { $1.precedes($0) }.prefix(limit).map(\.self)
+    func tasks(session: String?, after rest: String?, limit: Int) throws -> ListPage<TaskResource> {
+        let last = try rest.map(ClusterPlace.read)
+        let lastOrdinal = last?.lastOrdinal ?? view.lastOrdinal
+        let objects =
+            session.map { view.tasks(ofSession: $0).compactMap { view.task($0) } } ?? Array(view.tasks.objects.values)
+        return ListPage(
+            objects, after: last, limit: limit, place: { ClusterPlace($0, lastOrdinal: lastOrdinal) },
+            item: { task(named: $0.metadata.name ?? "") })
     }
 
-    func sessions(limit: Int) -> [SessionResource] {
-        view.sessions.objects.values.map(\.document).sorted {
-            ($1.metadata.creationTimestamp, $1.metadata.name) < ($0.metadata.creationTimestamp, $0.metadata.name)
-        }.prefix(limit).map(\.self)
+    func sessions(after rest: String?, limit: Int) throws -> ListPage<SessionResource> {
+        ListPage(
+            view.sessions.objects.values, after: try rest.map(ClusterPlace.read), limit: limit, place: { ClusterPlace($0) },
+            item: \.document)
     }
 
     func openSessionNames() -> [String] {

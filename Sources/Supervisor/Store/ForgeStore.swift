@@ -36,7 +36,8 @@ protocol ForgeTransaction: StoreTransaction {
     /// - Parameter all: everything that waits, for whatever.
     func makeRoom(all: Bool) throws
     /// The newest first.
-    func deliveries(limit: Int) throws -> [DeliveryReport]
+    /// - Parameter rest: where to begin, as the page before said; nil for the newest.
+    func deliveries(after rest: String?, limit: Int) throws -> ListPage<DeliveryReport>
 
     /// What a session is about to push: it is not told of it when the forge is.
     func keep(pushed commits: [String], of session: String, at now: Timestamp) throws

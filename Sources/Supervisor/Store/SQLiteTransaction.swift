@@ -90,14 +90,8 @@ extension SQLiteTransaction {
 // MARK: - Questions
 
 extension SQLiteTransaction {
-    func tasks(session: String?, limit: Int) throws -> [TaskResource] {
-        let sql = """
-            SELECT document FROM resource WHERE kind = 'Task' \(session == nil ? "" : "AND session = ?")
-            ORDER BY ordinal DESC LIMIT ?
-            """
-        return try String.fetchAll(
-            database, sql: sql, arguments: session.map { [$0, limit] } ?? [limit]
-        ).map { try JSON.decode(from: $0) }
+    func tasks(session: String?, after rest: String?, limit: Int) throws -> ListPage<TaskResource> {
+        try page(of: session, after: rest, limit: limit)
     }
 
     func openTasks(session: String) throws -> [TaskResource] {
@@ -106,11 +100,28 @@ extension SQLiteTransaction {
         return try String.fetchAll(statement, arguments: [session]).map { try JSON.decode(from: $0) }
     }
 
-    func sessions(limit: Int) throws -> [SessionResource] {
-        try String.fetchAll(
-            database, sql: "SELECT document FROM resource WHERE kind = 'Session' ORDER BY ordinal DESC LIMIT ?",
-            arguments: [limit]
-        ).map { try JSON.decode(from: $0) }
+    func sessions(after rest: String?, limit: Int) throws -> ListPage<SessionResource> {
+        try page(after: rest, limit: limit)
+    }
+
+    private func page<Document: StoredResource & Sendable>(
+        of session: String? = nil, after rest: String?, limit: Int
+    ) throws -> ListPage<Document> {
+        let sql = """
+            SELECT ordinal, document FROM resource WHERE kind = ? AND ordinal < ? \(session == nil ? "" : "AND session = ?")
+            ORDER BY ordinal DESC LIMIT ?
+            """
+        let arguments: StatementArguments = [Document.kind, try Self.ordinal(rest)] + (session.map { [$0] } ?? []) + [limit + 1]
+        return try ListPage(
+            try Row.fetchAll(database, sql: sql, arguments: arguments), limit: limit, place: { "\($0[0] as Int64)" },
+            item: { try JSON.decode(from: $0[1] as String) })
+    }
+
+    /// Before which ordinal the rest of a list begins.
+    static func ordinal(_ rest: String?) throws(Problem) -> Int64 {
+        guard let rest else { return .max }
+        guard let ordinal = Int64(rest) else { throw .unknownContinuation }
+        return ordinal
     }
 
     func openSessionNames() throws -> [String] {

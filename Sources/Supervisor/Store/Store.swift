@@ -20,9 +20,10 @@ protocol StoreTransaction: ResourceStore {
     /// The newest version of anything.
     var version: String { get throws }
     /// Tasks, the newest first.
-    func tasks(session: String?, limit: Int) throws -> [TaskResource]
+    /// - Parameter rest: where to begin, as the page before said; nil for the newest.
+    func tasks(session: String?, after rest: String?, limit: Int) throws -> ListPage<TaskResource>
     /// Sessions, the newest first.
-    func sessions(limit: Int) throws -> [SessionResource]
+    func sessions(after rest: String?, limit: Int) throws -> ListPage<SessionResource>
     /// The names of the sessions that have not ended.
     func openSessionNames() throws -> [String]
     /// The names of at most two sessions that begin so.
@@ -36,6 +37,13 @@ protocol StoreTransaction: ResourceStore {
     /// How many Tasks have not been taken by their sessions yet, by the phases that these are in.
     func waitingTasks() throws -> [(phase: String, count: Int)]
     func delete(_ task: TaskResource) throws
+}
+
+extension StoreTransaction {
+    /// The newest Tasks of a session, or of all.
+    func tasks(session: String?, limit: Int) throws -> [TaskResource] {
+        try tasks(session: session, after: nil, limit: limit).items
+    }
 }
 
 enum StoreError: Error, CustomStringConvertible {

@@ -136,11 +136,14 @@ extension SQLiteTransaction {
                 """)
     }
 
-    func deliveries(limit: Int) throws -> [DeliveryReport] {
-        try Row.fetchAll(
-            database, sql: "SELECT id, event, received, handled, outcome FROM delivery ORDER BY ordinal DESC LIMIT ?",
-            arguments: [limit]
-        ).map { row in
+    func deliveries(after rest: String?, limit: Int) throws -> ListPage<DeliveryReport> {
+        let rows = try Row.fetchAll(
+            database,
+            sql: """
+                SELECT id, event, received, handled, outcome, ordinal FROM delivery WHERE ordinal < ?
+                ORDER BY ordinal DESC LIMIT ?
+                """, arguments: [try Self.ordinal(rest), limit + 1])
+        return ListPage(rows, limit: limit, place: { "\($0[5] as Int64)" }) { row in
             DeliveryReport(
                 id: row[0], event: row[1], received: Timestamp(milliseconds: row[2]),
                 handled: (row[3] as Int64?).map { Timestamp(milliseconds: $0) }, outcome: row[4])

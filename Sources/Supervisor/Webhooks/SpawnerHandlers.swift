@@ -56,8 +56,8 @@ struct SpawnerHandlers: Sendable {
     }
 
     func list(_ call: Call) async throws -> Response {
-        let list = try await store.access { (items: try $0.spawners(), version: try $0.version) }
-        return try .json(ResourceList(items: list.items, resourceVersion: list.version))
+        let list = try await store.access { ResourceList(items: try $0.spawners(), resourceVersion: try $0.version) }
+        return try .json(list)
     }
 
     func get(_ call: Call) async throws -> Response {
@@ -79,7 +79,11 @@ struct SpawnerHandlers: Sendable {
     }
 
     func deliveries(_ call: Call) async throws -> Response {
-        let limit = min(1000, max(1, try call.query("limit", as: Int.self) ?? 100))
-        return try .json(["items": try await store.access { try $0.deliveries(limit: limit) }])
+        let part = try ListPart(call, default: 100, most: 1000)
+        let list = try await store.access { store in
+            let page = try store.deliveries(after: try part.rest(of: "deliveries"), limit: part.limit)
+            return ResourceList(page, of: "deliveries", version: try store.version)
+        }
+        return try .json(list)
     }
 }
