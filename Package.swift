@@ -157,7 +157,7 @@ let package = Package(
 
         // Tests, one target per source target, and their doubles in Tests/Support.
         .target(
-            name: "Support", dependencies: ["Seeds", "SessionModel", "AgentHost", "Processes", "Curl", "CLinux", nioLocks],
+            name: "Support", dependencies: ["Seeds", "SessionModel", "AgentHost", "Processes", "Curl", "CLinux", nioLocks, yams],
             path: "Tests/Support",
             swiftSettings: settings),
         .target(
@@ -179,7 +179,7 @@ let package = Package(
         tests("AgentHost", ["AgentHost", "Processes", "SessionModel", logging, nio]),
         tests("Agents", ["Agents", "AgentHost", "Processes", "SessionModel", logging]),
         tests("Workspace", ["Workspace", "AgentHost", "SessionModel"]),
-        tests("Sidecar", ["Sidecar", "SessionModel", "Journal", "AgentHost", "Processes", "Curl"]),
+        tests("Sidecar", ["Sidecar", "SessionModel", "Journal", "AgentHost", "HTTPServing", "Processes", "Curl", logging]),
         tests("Curl", ["Curl", "TLSServer", nioLocks]),
         tests("HTTPServing", ["HTTPServing", "Curl", httpTypes, logging]),
         tests("GitHub", ["GitHub", "SessionModel", "Curl", nioLocks]),

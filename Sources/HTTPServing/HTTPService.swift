@@ -149,7 +149,9 @@ public struct HTTPService: Sendable {
                     return .problem(
                         Problem(.methodNotAllowed, "\(path) takes \(list), not \(request.method.rawValue)."), allow: list)
                 case .none:
-                    throw Problem(.notFound, "There is nothing at \(path); docs/openapi.yaml lists the paths.")
+                    throw Problem(
+                        .notFound,
+                        "There is nothing at \(path); docs/openapi.yaml and docs/openapi-supervisor.yaml list the paths.")
                 }
             } catch let problem as Problem {
                 return .problem(problem)

@@ -50,6 +50,11 @@ public struct Routes: Sendable {
         )
     }
 
+    /// What there is, as `GET /v1/turns/{id}`; without what is mounted.
+    var operations: Set<String> {
+        Set(routes.map { "\($0.method.rawValue) /\($0.pattern.joined(separator: "/"))" })
+    }
+
     enum Match {
         /// The handler, what the pattern's names stand for, and whether it takes no token.
         case handler(Handler, [Substring: String], isOpen: Bool)
