@@ -9,7 +9,11 @@ public struct TimeSpan: Sendable, Hashable, Comparable {
     public init(milliseconds: Int64) { self.milliseconds = milliseconds }
 
     public static func milliseconds(_ count: Int64) -> TimeSpan { TimeSpan(milliseconds: count) }
-    public static func seconds(_ count: Int64) -> TimeSpan { TimeSpan(milliseconds: count * 1000) }
+    /// More than there are milliseconds for is as long as can be: users write numbers of seconds.
+    public static func seconds(_ count: Int64) -> TimeSpan {
+        let (milliseconds, overflow) = count.multipliedReportingOverflow(by: 1000)
+        return TimeSpan(milliseconds: overflow ? (count < 0 ? .min : .max) : milliseconds)
+    }
     public static func minutes(_ count: Int64) -> TimeSpan { .seconds(count * 60) }
     public static func hours(_ count: Int64) -> TimeSpan { .minutes(count * 60) }
     public static func days(_ count: Int64) -> TimeSpan { .hours(count * 24) }

@@ -107,6 +107,19 @@ import Testing
         try reopened.close()
     }
 
+    /// A number that is no moment's distance any more: it is kept, and the supervisor lives.
+    @Test func aTaskCanBeKeptForEver() async throws {
+        let directory = try TemporaryDirectory()
+        let store = try SQLiteStore(path: directory.path + "/store.db")
+        var spec = TaskSpec(prompt: "one")
+        spec.ttlSecondsAfterFinished = .max
+        var task = try await store.create(spec)
+        task.status.end(.succeeded, .completed, "", at: .now)
+        let ended = task
+        try await store.write { _ = try $0.update(ended) }
+        #expect(try await store.read { try $0.nextExpiry } == .latest)
+    }
+
     @Test func anotherWorkerFailsTheTaskAndSaysWhy() async throws {
         let directory = try TemporaryDirectory()
         let store = try SQLiteStore(path: directory.path + "/store.db")
