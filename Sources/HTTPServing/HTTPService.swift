@@ -84,6 +84,8 @@ public struct HTTPService: Sendable {
                 channel.close(promise: nil)
                 channel.closeFuture.whenComplete { _ in server.cancel() }
             }
+        } catch  where Task.isCancelled {
+            // Its parts end one after the other, and the one that notices first may take that for an error.
         } catch let error as IOError {
             throw Problem(.internal, "Cannot listen on \(address): \(String(cString: strerror(error.errnoCode))).")
         }
