@@ -90,6 +90,9 @@ public struct FileError: Error, Sendable, Hashable {
 
     /// The disk is full, over quota or read-only: it can become writable again.
     public var isFull: Bool { [ENOSPC, EDQUOT, EROFS].contains(errno) }
+
+    /// There is no such file or directory.
+    var isMissing: Bool { errno == ENOENT }
 }
 
 extension FileError: CustomStringConvertible {

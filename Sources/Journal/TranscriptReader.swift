@@ -39,7 +39,12 @@ public final class TranscriptReader {
     /// The journal's id and its last event, as its files tell; nil when there is no journal.
     public static func end(state: String, files: any FileLayer = PosixFileLayer()) throws(FileError) -> Cursor? {
         let directory = state + "/transcript"
-        let segments = try segments(directory, files)
+        let segments: [UInt64]
+        do { segments = try Self.segments(directory, files) } catch {
+            // No sidecar has come as far yet.
+            guard error.isMissing else { throw error }
+            return nil
+        }
         var header: Segment.Header?
         for first in segments.reversed() where header == nil { header = try Self.header(of: first, directory, files) }
         guard let header, let newest = segments.last else { return nil }

@@ -209,6 +209,15 @@ import Testing
         }
     }
 
+    /// A session's directory is there before its sidecar has opened a journal in it.
+    @Test func whereNothingWasWrittenIsNoTranscript() async throws {
+        #expect(try TranscriptReader.end(state: state) == nil)
+        try FileManager.default.createDirectory(atPath: state + "/transcript", withIntermediateDirectories: true)
+        #expect(try TranscriptReader.end(state: state) == nil)
+        try await write(messages: 1)
+        #expect(try TranscriptReader.end(state: state) != nil)
+    }
+
     @Test func aTurnOfLongAgoIsFound() async throws {
         let owner = try Owner(files, state: state)
         for input in [.agentConfigured(true), .hostConnected, .hostClear] as [TurnQueue.Input] { await owner.handle(input) }
