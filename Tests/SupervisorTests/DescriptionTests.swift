@@ -29,6 +29,16 @@ import Testing
         try store.close()
     }
 
+    /// Not as an unexpected error: a client that is told 503 comes again.
+    @Test func aStoreThatCannotAnswerNowSaysSo() {
+        let away = KubernetesError(.unreachable, "no route to host")
+        for error in [StoreError.notSynced, away] as [any Error] {
+            let problem = SupervisorAPI.told(error) as? Problem
+            #expect(problem?.status == 503 && problem?.retryAfter != nil, "\(error)")
+        }
+        #expect(SupervisorAPI.told(KubernetesError(.forbidden, "no")) is KubernetesError)
+    }
+
     /// The definitions of the custom resources are made from the types.
     @Test(arguments: ["Task", "Session", "Spawner"]) func everyFieldIsDescribed(kind: String) throws {
         let definition = try #require(

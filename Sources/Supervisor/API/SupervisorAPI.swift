@@ -3,6 +3,7 @@ import GitGateway
 import HTTPServing
 import HTTPTypes
 import Hummingbird
+import Kubernetes
 import SessionModel
 
 /// The supervisor's REST API: decode, validate, one transaction or one call, encode.
@@ -30,11 +31,12 @@ struct SupervisorAPI: Sendable {
     func routes() -> Routes {
         var routes = Routes()
         func on(
-            _ method: HTTPRequest.Method, _ pattern: StaticString, open: Bool = false, _ handler: @escaping Routes.Handler
+            _ method: HTTPRequest.Method, _ pattern: StaticString, open: Bool = false, fromAnywhere: Bool = false,
+            _ handler: @escaping Routes.Handler
         ) {
             routes.on(method, pattern, open: open) { call in
-                try checkHost(call)
-                return try await handler(call)
+                if !fromAnywhere { try checkHost(call) }
+                do { return try await handler(call) } catch { throw Self.told(error) }
             }
         }
         on(.post, "/v1/tasks", createTask)
@@ -63,11 +65,11 @@ struct SupervisorAPI: Sendable {
             on(.get, "/v1/webhooks/deliveries", spawners.deliveries)
         }
         // It comes from elsewhere, under whatever name, and proves itself by its signature.
-        if let webhooks { routes.on(.post, "/v1/webhooks/github", open: true, webhooks.receive) }
+        if let webhooks { on(.post, "/v1/webhooks/github", open: true, fromAnywhere: true, webhooks.receive) }
         // Gateways have a token of their own.
         if let gateways {
-            routes.on(.post, "/v1/git-gateway/pushes", open: true, gateways.pushes)
-            routes.on(.post, "/v1/git-gateway/transfers", open: true, gateways.transfers)
+            on(.post, "/v1/git-gateway/pushes", open: true, fromAnywhere: true, gateways.pushes)
+            on(.post, "/v1/git-gateway/transfers", open: true, fromAnywhere: true, gateways.transfers)
         }
         return routes
     }
@@ -112,6 +114,16 @@ struct SupervisorAPI: Sendable {
 
     static func missing(_ kind: String, _ name: String) -> Problem {
         Problem(.notFound, "There is no \(kind) \(name.prefix(bytes: 200)).")
+    }
+
+    /// What a client is told of an error: what the store cannot do now it may well do in a moment.
+    static func told(_ error: any Error) -> any Error {
+        switch error {
+        case StoreError.notSynced: Problem(.notReady, "The supervisor is starting: \(error).", retryAfter: 1)
+        case let error as KubernetesError where error.isTransient:
+            Problem(.notReady, "The API server cannot be asked now: \(error).", retryAfter: 5)
+        default: error
+        }
     }
 
     static func problem(_ failure: SidecarClient.Failure) -> Problem {
