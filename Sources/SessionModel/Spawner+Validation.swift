@@ -27,9 +27,8 @@ extension GitHubWebhook {
     ]
 
     var mistake: String? {
-        if repository.split(separator: "/", omittingEmptySubsequences: false).count < 2
-            || repository.contains(where: \.isWhitespace)
-        {
+        let parts = repository.split(separator: "/", omittingEmptySubsequences: false)
+        if parts.count < 2 || parts.contains(where: \.isEmpty) || repository.contains(where: \.isWhitespace) {
             return "when.githubWebhook.repository “\(repository)” is not owner/name"
         }
         if events.isEmpty { return "when.githubWebhook.events is empty: name \(Self.knownEvents.joined(separator: ", "))" }

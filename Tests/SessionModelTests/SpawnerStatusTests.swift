@@ -12,4 +12,14 @@ import Testing
         #expect(status.tasks == 40)
         #expect(status.recentTasks?.count == SpawnerStatus.recentLimit && status.recentTasks?.last == "task-40")
     }
+
+    @Test(arguments: [
+        ("acme/widgets", true), ("github.example/acme/*", true), ("acme", false), ("/", false), ("acme/", false),
+        ("acme//widgets", false), ("acme/wid gets", false),
+    ])
+    func aRepositoryHasAnOwnerAndAName(repository: String, isOne: Bool) {
+        let spec = SpawnerSpec(
+            when: SpawnerTrigger(githubWebhook: GitHubWebhook(repository: repository, events: ["issues"])))
+        #expect((spec.mistake == nil) == isOne)
+    }
 }
