@@ -25,8 +25,8 @@ test-agents: deps ## the drivers with real agents, installed under the cache fol
 	$(SWIFT) build --build-tests
 	@SWIFT=$(SWIFT) AGENTS="$(AGENTS)" scripts/test-agents.sh
 
-fuzz-api: deps ## requests of every kind, valid and not: the sidecar must answer as docs/openapi.yaml says
-	@$(SWIFT) build --product holdfast-sidecar
+fuzz-api: deps ## requests of every kind, valid and not: sidecar and supervisor must answer as docs/openapi*.yaml say
+	@for product in sidecar supervisor demo-agent; do $(SWIFT) build --product holdfast-$$product || exit; done
 	@BUILD=$(BUILD) scripts/fuzz-api.sh
 
 simulate: deps ## the machines in a simulated world; SEEDS=1..100000, or one seed; DENSE=1 for dense plans
