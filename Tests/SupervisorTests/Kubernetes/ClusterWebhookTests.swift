@@ -69,7 +69,7 @@ import Testing
         func outcome(of id: String, isSo: (DeliveryReport) -> Bool = { $0.handled != nil }) async throws -> String {
             let deadline = ContinuousClock.now + .seconds(100)
             while true {
-                let reports = try await namespace.store.access { try $0.deliveries(limit: 100) }
+                let reports = try await namespace.store.access { try $0.deliveries(after: nil, limit: 100).items }
                 if let report = reports.first(where: { $0.id == id }), isSo(report) { return report.outcome ?? "" }
                 try #require(ContinuousClock.now < deadline, "\(reports)")
                 try await Task.sleep(for: .milliseconds(10))
