@@ -11,6 +11,8 @@ import Testing
         /// What the sidecar says to a Task, and how often it was asked.
         var refusal: Problem
         var asked = 0
+        /// Answers in the place of the usual ones.
+        var meets: (SessionReconciler.Step) -> SessionReconciler.Answer? = { _ in nil }
         private var version: Int64 = 1
 
         init(refusal: Problem) throws {
@@ -53,6 +55,7 @@ import Testing
         }
 
         private mutating func answer(_ step: SessionReconciler.Step) -> SessionReconciler.Answer {
+            if let answer = meets(step) { return answer }
             switch step {
             case .load: return .loaded(session, [task])
             case .store(let write):
@@ -82,6 +85,35 @@ import Testing
         world.now = world.now + .seconds(10)
         world.send(.timer)
         #expect(world.asked == 2)
+    }
+
+    /// A Task was told that its session had failed, and the session was woken: its turn must not run after all, whatever fails first.
+    @Test func aTurnThatWasGivenUpIsCancelledHoweverOftenThatFails() throws {
+        var world = try World(refusal: Problem(.queueFull, "full"))
+        var lost = world.task
+        lost.status.phase = .failed
+        lost.status.reason = .sessionFailed
+        lost.status.sentTo = "j"
+        let queued = Turn(id: TurnID(1), request: TurnRequest(prompt: "Answer."), createdAt: world.now)
+        var answers: [SessionReconciler.Answer] = [
+            .failed("the store is away"), .tasks([lost]), .unreachable("no answer"), .tasks([lost]), .known(true),
+            .unreachable("no answer"), .tasks([lost]), .known(true), .turn(queued), .unreachable("no answer"), .tasks([lost]),
+            .known(true), .turn(queued), .done,
+        ]
+        world.meets = { step in
+            switch step {
+            case .findAbandoned, .call(_, .knows), .call(_, .enqueue), .call(_, .cancel): answers.removeFirst()
+            default: nil
+            }
+        }
+        world.task.status.phase = .cancelled
+        world.send(.changed)
+        world.send(.ready(World.activity(1)))
+        for _ in 0..<10 where !answers.isEmpty {
+            world.now = try #require(world.reconciler.nextDeadline)
+            world.send(.timer)
+        }
+        #expect(answers.isEmpty)
     }
 
     /// Whereas a full queue is asked again as soon as something has happened there.

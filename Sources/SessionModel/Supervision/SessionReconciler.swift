@@ -40,6 +40,8 @@ public struct SessionReconciler: Sendable {
     private var mustReload = false
     /// What became of the turns could not be read, or not be stored.
     private var mustFollow = false
+    /// Turns of Tasks that have ended without them may still be in the journal.
+    private var mustFindAbandoned = false
     /// A drained sidecar knows what became of its turns, and is stopped when that is stored, or then at the latest.
     private var heldStop: (effect: SessionMachine.Effect, until: Timestamp)?
     private var shuttingDown = false
@@ -81,7 +83,7 @@ extension SessionReconciler {
 
     /// Nil while anything is under way that the store does not know of.
     public var parked: Parked? {
-        guard agenda.isEmpty, pending == nil, !isDeposed, tasks.isEmpty, againAt == nil, !mustReload, !mustFollow,
+        guard agenda.isEmpty, pending == nil, !isDeposed, tasks.isEmpty, againAt == nil, !mustLookAgain,
             heldStop == nil, !shuttingDown, trouble == nil, knowsLimits, !isOutdated, let sidecar,
             session.status == storedStatus, let quiet = machine.quiet
         else { return nil }
@@ -163,6 +165,7 @@ extension SessionReconciler {
             guard epoch == sidecar else { return }
             sidecar = nil
             heldStop = nil
+            mustFindAbandoned = false
             push(.advance(.gone(epoch: epoch, why: why, crashed: machine.phase != .draining)))
         case .timer:
             if let againAt, againAt <= now {
@@ -174,6 +177,7 @@ extension SessionReconciler {
             if let heldStop { push(.effect(heldStop.effect)) }
             if mustFollow, sidecar != nil, let activity = machine.activity { push(.follow(journal: activity.journal)) }
             if mustReload { push(.load) }
+            if mustFindAbandoned, let activity = machine.activity { push(.findAbandoned(journal: activity.journal)) }
         }
     }
 
@@ -240,6 +244,14 @@ extension SessionReconciler {
 
     private func task(_ uid: String) -> TaskResource? { tasks.first { $0.metadata.uid == uid } }
 
+    /// There is something that could not be done and that nothing else brings back.
+    private var mustLookAgain: Bool { mustReload || mustFollow || mustFindAbandoned }
+
+    private mutating func findAbandonedAgain(at now: Timestamp) {
+        mustFindAbandoned = true
+        tryAgain(at: now + Self.pause)
+    }
+
     private mutating func tryAgain(at moment: Timestamp) { againAt = max(againAt ?? moment, moment) }
 
     /// Does what needs nobody else; what does becomes a step.
@@ -285,7 +297,9 @@ extension SessionReconciler {
         case .tellLimits:
             guard machine.phase == .ready || machine.phase == .draining, !knowsLimits else { return nil }
             return call(.limits(machine.lifetime.limits))
-        case .findAbandoned(let journal): return .findAbandoned(journal: journal)
+        case .findAbandoned(let journal):
+            mustFindAbandoned = false
+            return .findAbandoned(journal: journal)
         case .abandon(let task): return call(.knows(key: task.metadata.uid))
         case .findAbandonedTurn(let task): return call(.enqueue(task.spec.turnRequest, key: task.metadata.uid))
         case .cancelAbandoned(let turn): return call(.cancel(turn))
@@ -361,20 +375,26 @@ extension SessionReconciler {
             } else {
                 limitsTold = machine.lifetime.limits
                 // They may let in what they have kept out.
-                if !mustReload, !mustFollow, heldStop == nil, !isFull { againAt = nil }
+                if !mustLookAgain, heldStop == nil, !isFull { againAt = nil }
             }
         case .findAbandoned(let journal):
-            guard case .tasks(let tasks) = answer else { return }
+            guard case .tasks(let tasks) = answer else { return findAbandonedAgain(at: now) }
             for task in tasks where task.status.reason == .sessionFailed && task.status.sentTo == journal {
                 push(task.status.turn.map { .cancelAbandoned($0) } ?? .abandon(task))
             }
         case .abandon(let task):
-            if answer == .known(true) { push(.findAbandonedTurn(task)) }
+            if answer == .known(true) {
+                push(.findAbandonedTurn(task))
+            } else if answer != .known(false) {
+                findAbandonedAgain(at: now)
+            }
         case .findAbandonedTurn:
-            if case .turn(let turn) = answer { push(.cancelAbandoned(turn.id)) }
+            if case .turn(let turn) = answer { push(.cancelAbandoned(turn.id)) } else { findAbandonedAgain(at: now) }
+        case .cancelAbandoned:
+            if case .unreachable = answer { findAbandonedAgain(at: now) }
         case .yield: yielded(answer)
         case .stopStray: isDeposed = true
-        case .cancelAbandoned, .advance, .follow, .recount, .feed: break
+        case .advance, .follow, .recount, .feed: break
         }
     }
 
@@ -534,7 +554,7 @@ extension SessionReconciler {
     /// Hands waiting Tasks over, in the order of their creation, and passes cancellations on.
     private mutating func feed(at now: Timestamp) {
         guard machine.acceptsTurns || machine.phase == .draining, sidecar != nil else {
-            if !mustReload, !mustFollow { againAt = nil }
+            if !mustLookAgain { againAt = nil }
             return explainWaiting()
         }
         let mayHandOver = machine.acceptsTurns && againAt.map { $0 <= now } ?? true
@@ -623,7 +643,7 @@ extension SessionReconciler {
     private mutating func follow(in journal: String) {
         mustFollow = false
         // Room may have come free.
-        if !mustReload, heldStop == nil, knowsLimits, !isFull { againAt = nil }
+        if !mustLookAgain, heldStop == nil, knowsLimits, !isFull { againAt = nil }
         var work: [Work] = []
         for task in tasks {
             if let sentTo = task.status.sentTo, sentTo != journal {
