@@ -198,6 +198,24 @@ import Testing
         #expect(!outcome.clean)
     }
 
+    /// As after the loss of the host, or when a turn did not stop by itself: the driver is told, and sees nothing of it.
+    @Test func aTurnIsOverWhenItsProcessesWereEnded() async throws {
+        let driver = driver([
+            Codex.initialized, Codex.opened, ("turn/start", Codex.begun("u1") + [Codex.delta("m1", "half")], ""),
+        ])
+        let recorder = Recorder()
+        async let run = bench.run(driver, "hello", recorder)
+        try await until { await !recorder.deltas.isEmpty }
+        await driver.processesEnded()
+        let outcome = await run.outcome
+        #expect(outcome.end.state == .failed)
+        #expect(outcome.end.reason == .agentExited)
+        #expect(outcome.end.message?.contains("its processes were ended") == true)
+        #expect(await recorder.messages == ["half"])
+        #expect(!outcome.clean)
+        try await bench.host.endAll(grace: .seconds(5))
+    }
+
     // MARK: Interruptions
 
     @Test func anInterruptionWaitsForTheTurnsBeginning() async throws {

@@ -83,6 +83,8 @@ actor CodexDriver: AskingDriver, JSONRPCDriver {
         let ended = agent
         agent = nil
         log.processesEnded()
+        // That its connection closes is of no account any more once it is forgotten.
+        if turn.prompted { end(endedEarly(.broken("its processes were ended"))) }
         await ended?.connection.abandon("its processes were ended")
     }
 
