@@ -104,7 +104,8 @@ extension TurnQueue {
         case keepAlive(TimeSpan)
         /// Other limits hold from now on.
         case limits(TurnLimits)
-        /// A turn could not be made durable and so was not accepted: it is taken back, and its key with it.
+        /// A turn could not be made durable and so was not accepted: it is taken back, and its key with it. Nothing that was decided
+        /// about it has been performed.
         case withdraw(TurnID)
         /// Which processes the agent has left running, besides its own; only while no turn runs.
         case background([String])
@@ -316,7 +317,9 @@ extension TurnQueue {
             self.limits = limits
             effects.append(.reply(.done))
         case .withdraw(let id):
-            _ = cancel(id, .storageFull, at: now, &effects)
+            // Whatever was decided about it meanwhile: it was handed to nobody, so there is nothing to stop.
+            guard index(of: id) != nil else { return }
+            end(id, .cancelled, .storageFull, "it could not be kept, and was not accepted", at: now, &effects)
         case .background(let processes):
             guard running == nil, processes != background else { return }
             if !processes.isEmpty || !background.isEmpty { record(.background(Background(processes)), at: now, &effects) }
@@ -471,7 +474,6 @@ extension TurnQueue {
     private static func message(ofUnrun reason: EndReason) -> String {
         switch reason {
         case .superseded: "a newer turn took its place before it ran"
-        case .storageFull: "it could not be kept, and was not accepted"
         default: "cancelled before it ran"
         }
     }
@@ -673,7 +675,8 @@ extension TurnQueue {
             guard let id, let index = index(of: id) else { return }
             if live[index].state != .queued { forgetRun(endedAt: time) }
             var turn = live.remove(at: index)
-            if turn.state == .queued, end.reason == .storageFull { keys.forget(id) }
+            // So ends only what was not accepted; one that a full disk stops has failed.
+            if end.state == .cancelled, end.reason == .storageFull { keys.forget(id) }
             liveBytes -= turn.promptBytes
             turn.state = end.state
             turn.endedAt = time

@@ -93,6 +93,7 @@ import Testing
         case 19: return .keepAlive(.seconds(Int64.random(in: -1...9, using: &random)))
         case 20: return random.oneIn(2) ? .attached : .detached
         case 21: return .storage(full: random.oneIn(4))
+        case 22 where random.oneIn(8): return .withdraw(some)
         case 22: return random.oneIn(3) ? .agentConfigured(!random.oneIn(5)) : .agentWarm(random.oneIn(2))
         default:
             if random.oneIn(8) { return .opened(epoch: queue.epoch + 1, SessionOpened(version: "t", session: nil)) }

@@ -431,6 +431,33 @@ import Testing
         #expect(bench.send(.storage(full: false)).dispatched == [TurnID(2)])
     }
 
+    /// A client that is told to try again must get a turn when it does, whatever was decided about its first one before the disk was
+    /// known to be full.
+    @Test(arguments: ["it was to run", "it was stopped", "it was queued"], [false, true])
+    func whatWasNotAcceptedLeavesItsKeyFree(_ case: String, replayed: Bool) throws {
+        var bench = Bench()
+        if `case` == "it was queued" { bench.enqueue("before") }
+        let id = TurnID(bench.queue.lastOrdinal + 1)
+        #expect(bench.enqueue("a", key: "k") == .accepted(id))
+        if `case` == "it was stopped" { bench.send(.storage(full: true)) }
+        let effects = bench.send(.withdraw(id))
+        #expect(!effects.contains(.interrupt(id)) && !effects.endsProcesses, "it was handed to nobody")
+        #expect(bench.state(id.ordinal) == .cancelled && bench.reason(id.ordinal) == .storageFull)
+        #expect(bench.send(.withdraw(id)).isEmpty)
+        bench.send(.storage(full: false))
+        if replayed {
+            let expected = bench.queue.checkpoint
+            bench.queue = TurnQueue()
+            for event in bench.events.dropLast() { bench.queue.apply(event) }
+            bench.queue = TurnQueue(try JSON.decode(TurnQueue.Checkpoint.self, from: JSON.encode(bench.queue.checkpoint)))
+            for event in bench.events.suffix(1) { bench.queue.apply(event) }
+            #expect(bench.queue.checkpoint == expected)
+        }
+        let next = TurnID(id.ordinal + 1)
+        #expect(bench.enqueue("a", key: "k") == .accepted(next))
+        #expect(bench.enqueue("a", key: "k") == .repeated(next))
+    }
+
     @Test func whatRanInACrashIsInterruptedAndWhatWasQueuedRuns() {
         var bench = Bench()
         bench.enqueue()

@@ -39,6 +39,9 @@ final class Ledger {
     /// Ack means durable, and an ended turn stays ended.
     func acknowledged(_ turn: Turn, key: String, by sidecar: SimulatedSidecar) {
         let place = Place(journal: sidecar.disk.journal, turn: turn.id)
+        if turn.state == .cancelled, turn.reason == .storageFull {
+            world.violate("refused means free", "\(turn.id) was not accepted, and Task \(key) got it nevertheless")
+        }
         if acknowledged[place] == nil {
             acknowledged[place] = Promise(key: key, prompt: turn.prompt)
             if !anyTurns.contains(sidecar.session), let most = mostTurns[sidecar.session], turn.id.ordinal > most {

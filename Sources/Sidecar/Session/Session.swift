@@ -192,6 +192,8 @@ public actor Session {
                 await run(id)
             }
         case .interrupt(let id):
+            // It may have been taken back meanwhile: then what runs is another's.
+            guard queue.running?.id == id else { return }
             if driverTurn == id {
                 Task { await driver?.interrupt() }
             } else {
@@ -490,7 +492,7 @@ extension Session {
             try await journal.synced(sequence)
         } catch {
             // Not durable, so not accepted: if the line reaches the disk after all, its cancellation follows it there.
-            if isNew { await withdraw(turn.id) }
+            if isNew, await !withdraw(turn.id, unlessDurable: sequence) { return (turn, true) }
             throw Problem(.storageFull, error.message, retryAfter: 10)
         }
         return (turn, isNew)
@@ -513,7 +515,14 @@ extension Session {
         }
     }
 
-    private func withdraw(_ id: TurnID) { handle(.withdraw(id)) }
+    /// Takes a turn back that nobody was told of. As long as its line is not durable nothing has come of it: its dispatch, too, waits
+    /// for that in the outbox, and finds that it is over.
+    /// - Returns: false when it is durable by now, and so accepted.
+    private func withdraw(_ id: TurnID, unlessDurable sequence: UInt64) -> Bool {
+        guard journal.durable < sequence else { return false }
+        handle(.withdraw(id))
+        return true
+    }
 
     /// A turn, however long ago it was. Waits up to `wait` for its state to change, unless it has ended.
     func turn(_ id: TurnID, wait: TimeSpan = .zero) async throws -> Turn {
