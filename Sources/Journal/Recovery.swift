@@ -51,7 +51,11 @@ struct Recovery {
                     note(gapBefore: line.sequence, in: first)
                     last = line.sequence
                     epoch = max(epoch, line.epoch)
-                    if EventBody.concernsQueue(type: line.type) { try fold(line, blobs, directory) }
+                    if EventBody.concernsQueue(type: line.type) {
+                        try fold(line, blobs, directory)
+                    } else if EventBody.showsWork(type: line.type) {
+                        queue.agentWorked()
+                    }
                 }
                 if first == segments.last, let end = scan.damage.last, end.before == nil {
                     // Not one line of it can be read, its header included: it may have held as many events as fit. None of

@@ -45,6 +45,11 @@ extension EventBody {
         ["turn.", "session.", "conversation.", "workspace.state", "journal.gap"].contains { type.hasPrefix($0) }
     }
 
+    /// Whether events of this type show that the agent works on its prompt: ``TurnQueue/agentWorked()``, whatever their data.
+    public static func showsWork(type: some StringProtocol) -> Bool {
+        ["message", "thought", "tool.call", "plan", "usage"].contains { type == $0 }
+    }
+
     /// The event's data, to be encoded; decoded again by ``init(type:from:)``.
     public var data: any Encodable & Sendable {
         switch self {

@@ -716,8 +716,7 @@ extension TurnQueue {
         case .workspaceState(let state):
             workspace = state
         case .message, .thought, .toolCall, .plan, .usage:
-            // It works on a prompt that came after what it was told.
-            lostMemory = nil
+            agentWorked()
         default:
             break
         }
@@ -727,6 +726,12 @@ extension TurnQueue {
     public mutating func apply(_ event: Event) {
         epoch = max(epoch, event.epoch)
         apply(event.body, turn: event.turn, at: event.time)
+    }
+
+    /// Applies an event that shows that the agent works; of these a reader of the journal may skip the data.
+    public mutating func agentWorked() {
+        // On a prompt that came after what it was told.
+        lostMemory = nil
     }
 
     private mutating func forgetRun(endedAt time: Timestamp) {

@@ -127,9 +127,12 @@ import Testing
             var queue = TurnQueue()
             queue.apply(
                 .turnQueued(TurnQueued(request: TurnRequest(prompt: "p"), key: nil)), turn: TurnID(1), at: .init(milliseconds: 1))
-            let before = queue
+            queue.apply(
+                .conversationReseeded(Conversation(id: "c", reason: "r")), turn: TurnID(1), at: .init(milliseconds: 1))
+            var skipped = queue
+            if EventBody.showsWork(type: body.type) { skipped.agentWorked() }
             queue.apply(body, turn: TurnID(1), at: .init(milliseconds: 2))
-            #expect(queue == before, "\(body.type)")
+            #expect(queue == skipped, "\(body.type)")
         }
     }
 

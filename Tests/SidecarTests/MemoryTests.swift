@@ -80,7 +80,12 @@ import Testing
 
         sidecar = try await SidecarProcess.start(in: home, agent: agent)
         #expect(try await sidecar.end(of: cut).state == .interrupted)
-        for (prompt, isTold) in [("And now?", true), ("And then?", false)] {
+        for (prompt, isTold) in [("And now?", true), ("And then?", false), ("And after another start?", false)] {
+            if prompt == "And after another start?" {
+                sidecar.kill(SIGKILL)
+                try await sidecar.waitForExit()
+                sidecar = try await SidecarProcess.start(in: home, agent: agent)
+            }
             let turn = try await sidecar.end(of: try await sidecar.enqueue(TurnRequest(prompt: prompt, raw: true)).id)
             #expect(turn.state == .succeeded)
             let sent = try await sidecar.events().compactMap { event in
