@@ -55,7 +55,10 @@ struct TurnAssembly: Sendable {
     /// The last complete message.
     private(set) var lastMessage: String?
     private(set) var toolCalls = 0
-    var usage = Usage()
+    /// The agent's own figures, as far as they can be ones.
+    var usage = Usage() {
+        didSet { usage = usage.possible }
+    }
 
     /// Closes what is still open when the turn is over. Again, it gives only what came in between.
     mutating func finish(at now: Timestamp) -> [EventBody] {
@@ -205,6 +208,32 @@ extension TurnAssembly.OpenToolCall {
         let diffs = known.diffs ?? []
         let texts = [known.output, known.result] + diffs.map(\.oldText) + diffs.map(\.newText)
         bytes = texts.reduce(known.input?.size ?? 0) { $0 + ($1?.utf8.count ?? 0) }
+    }
+}
+
+extension Usage {
+    /// Without figures that are less than nothing, or no numbers: no transcript could hold them.
+    fileprivate var possible: Usage {
+        func count(_ tokens: Int64?) -> Int64? { tokens.flatMap { $0 >= 0 ? $0 : nil } }
+        return Usage(
+            inputTokens: count(inputTokens), outputTokens: count(outputTokens), cachedInputTokens: count(cachedInputTokens),
+            costUSD: costUSD.flatMap { $0.isFinite && $0 >= 0 ? $0 : nil })
+    }
+}
+
+/// Figures as an agent tells them, which may be anything.
+extension JSONValue {
+    var tokens: Int64? { integer.flatMap { $0 >= 0 ? $0 : nil } }
+    var dollars: Double? { number.flatMap { $0.isFinite && $0 >= 0 ? $0 : nil } }
+}
+
+extension [Int64] {
+    /// The sum, or the largest number there is.
+    var boundedSum: Int64 {
+        reduce(0) { sum, tokens in
+            let (next, overflow) = sum.addingReportingOverflow(tokens)
+            return overflow ? .max : next
+        }
     }
 }
 

@@ -17,6 +17,23 @@ import Testing
         return #"{"sessionUpdate":"\#(kind)","content":{"type":"text","text":"\#(text)"}\#(messageID)}"#
     }
 
+    @Test mutating func figuresThatCannotBeAreNone() throws {
+        for amount in ["-1e308", "1e308", "-1"] {
+            _ = try feed(#"{"sessionUpdate":"usage_update","used":1,"size":2,"cost":{"amount":\#(amount),"currency":"USD"}}"#)
+        }
+        #expect(translation.assembly.usage == Usage(costUSD: 1e308))
+        #expect(translation.soFar.costUSD == 1e308)
+    }
+
+    /// Whatever a driver makes of them, what comes out of a turn can be written down.
+    @Test func noTurnHoldsAFigureThatCannotBeWritten() throws {
+        var assembly = TurnAssembly()
+        assembly.usage = Usage(inputTokens: -1, outputTokens: 3, cachedInputTokens: .min, costUSD: .infinity)
+        #expect(assembly.results.usage == Usage(outputTokens: 3))
+        assembly.usage.costUSD = .nan
+        #expect(assembly.finish(at: Timestamp(milliseconds: 0)) == [.usage(Usage(outputTokens: 3))])
+    }
+
     @Test mutating func chunksBecomeOneMessage() throws {
         #expect(try feed(chunk("a"), chunk("b")) == [.delta("a"), .delta("b")])
         #expect(

@@ -137,6 +137,16 @@ import Testing
         #expect(old.usage(with: [], costBefore: 3).costUSD == 2.5)
     }
 
+    @Test func figuresThatCannotBeAreNone() throws {
+        let huge = try result(
+            #"{"model_usage_since_last_result":{"a":{"inputTokens":9223372036854775807,"outputTokens":-5,"costUSD":1e308},"b":{"inputTokens":1,"outputTokens":2,"costUSD":1e308}}}"#
+        )
+        #expect(huge.usage(with: [], costBefore: 1) == Usage(inputTokens: .max, outputTokens: 2))
+        let old = try result(#"{"total_cost_usd":-1e308,"usage":{"input_tokens":-4,"output_tokens":2}}"#)
+        #expect(old.totalCost == nil)
+        #expect(old.usage(with: [], costBefore: 1e308) == Usage(outputTokens: 2))
+    }
+
     // MARK: Frames
 
     private let now = Timestamp(milliseconds: 0)

@@ -1,8 +1,9 @@
-import Agents
 import Foundation
 import SessionModel
 import Support
 import Testing
+
+@testable import Agents
 
 /// The `command` driver with what `codex exec --json` prints, as Codex 0.163 was seen to.
 @Suite(.timeLimit(.minutes(1))) struct CodexExecTests {
@@ -30,6 +31,18 @@ import Testing
                     resume: command(resumed, "echo '\(errors)' >&2; echo \"$1 $2\" >> prompts; exit \(status)") + [
                         "{conversation}"
                     ])))
+    }
+
+    @Test func countsThatCannotBeAreNone() throws {
+        func counts(_ input: Int64, _ cached: Int64, _ output: Int64) -> CodexTokens? {
+            CodexTokens([
+                "inputTokens": .integer(input), "cachedInputTokens": .integer(cached), "outputTokens": .integer(output),
+            ])
+        }
+        #expect(counts(.min, 0, 0) == nil && counts(1, 0, -1) == nil)
+        let most = try #require(counts(.max, .min, .max))
+        #expect(most.usage(since: .none) == Usage(inputTokens: .max, outputTokens: .max, cachedInputTokens: 0))
+        #expect(most - most == .none)
     }
 
     @Test func aThreadIsNamedByCodexAndTakenUp() async throws {

@@ -44,6 +44,29 @@ import Testing
         }
     }
 
+    @Test func figuresThatNoTranscriptCanHold() async throws {
+        let script = #"""
+            while read -r line; do
+            id=${line#*'"id":'}; id=${id%%,*}
+            case "$line" in
+            *'"method":"initialize"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":1}}\n' "$id";;
+            *'"method":"session/new"'*) printf '{"jsonrpc":"2.0","id":%s,"result":{"sessionId":"s"}}\n' "$id";;
+            *'"method":"session/prompt"'*)
+                amount=1e308; [ -e asked ] || amount=-1e308; touch asked
+                printf '{"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"s","update":{"sessionUpdate":"usage_update","used":1,"size":2,"cost":{"amount":%s,"currency":"USD"}}}}\n' "$amount"
+                printf '{"jsonrpc":"2.0","id":%s,"result":{"stopReason":"end_turn","usage":{"inputTokens":-9223372036854775808,"outputTokens":9223372036854775807}}}\n' "$id";;
+            esac
+            done
+            """#
+        let agent = AgentDescription(driver: .acp, command: ["/bin/sh", "-c", script])
+        try await SidecarProcess.with(agent: agent) { sidecar in
+            let turn = try await run("What does it cost?", on: sidecar)
+            #expect(turn.state == .succeeded)
+            #expect(turn.results?.usage == Usage(outputTokens: .max), "\(turn)")
+            #expect(try await sidecar.turn(TurnID(2)).results?.usage == Usage(outputTokens: 0, costUSD: 1e308))
+        }
+    }
+
     @Test func aCrash() async throws {
         try await SidecarProcess.with(agent: .demo()) { sidecar in
             let turn = try await run("crash: 3", on: sidecar)

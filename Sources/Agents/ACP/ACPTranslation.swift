@@ -43,7 +43,7 @@ struct ACPTranslation: Sendable {
             }
             return assembly.endSpeech() + [.event(.plan(Plan(entries: entries)))]
         case "usage_update":
-            if let cost = update["cost"], cost["currency"]?.string == "USD", let amount = cost["amount"]?.number { paid(amount) }
+            if let cost = update["cost"], cost["currency"]?.string == "USD", let amount = cost["amount"]?.dollars { paid(amount) }
             return []
         default:
             // The user's own words, what the agent offers, and what a later version of the protocol adds.
@@ -70,7 +70,7 @@ struct ACPTranslation: Sendable {
     }
 
     private mutating func count(_ figure: JSONValue?, _ tokens: WritableKeyPath<Usage, Int64?>) {
-        guard let total = figure?.integer, total >= 0 else { return }
+        guard let total = figure?.tokens else { return }
         soFar[keyPath: tokens] = total
         guard let before = before[keyPath: tokens] else { return }
         // A figure that went back was counted from zero again.

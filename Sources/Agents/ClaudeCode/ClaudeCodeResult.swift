@@ -47,7 +47,7 @@ struct ClaudeCodeResult: Sendable, Hashable {
     // MARK: Figures
 
     /// What the conversation has cost so far, in US dollars, by the agent's own account.
-    var totalCost: Double? { frame["total_cost_usd"]?.number }
+    var totalCost: Double? { frame["total_cost_usd"]?.dollars }
 
     /// What this turn used.
     /// - Parameters:
@@ -57,19 +57,20 @@ struct ClaudeCodeResult: Sendable, Hashable {
         let models = (earlier + [self]).flatMap { $0.frame["model_usage_since_last_result"]?.object?.values.map { $0 } ?? [] }
         if !models.isEmpty {
             func sum(_ fields: String...) -> Int64? {
-                let figures = models.flatMap { model in fields.compactMap { model[$0]?.integer } }
-                return figures.isEmpty ? nil : figures.reduce(0) { $0.addingReportingOverflow($1).partialValue }
+                let figures = models.flatMap { model in fields.compactMap { model[$0]?.tokens } }
+                return figures.isEmpty ? nil : figures.boundedSum
             }
-            let costs = models.compactMap { $0["costUSD"]?.number }
+            let costs = models.compactMap { $0["costUSD"]?.dollars }
+            let cost = costs.reduce(0, +)
             return Usage(
                 inputTokens: sum("inputTokens", "cacheCreationInputTokens"), outputTokens: sum("outputTokens"),
-                cachedInputTokens: sum("cacheReadInputTokens"), costUSD: costs.isEmpty ? nil : costs.reduce(0, +))
+                cachedInputTokens: sum("cacheReadInputTokens"), costUSD: costs.isEmpty || !cost.isFinite ? nil : cost)
         }
         let usage = frame["usage"]
-        let input = [usage?["input_tokens"]?.integer, usage?["cache_creation_input_tokens"]?.integer].compactMap(\.self)
+        let input = [usage?["input_tokens"]?.tokens, usage?["cache_creation_input_tokens"]?.tokens].compactMap(\.self)
         var used = Usage(
-            inputTokens: input.isEmpty ? nil : input.reduce(0) { $0.addingReportingOverflow($1).partialValue },
-            outputTokens: usage?["output_tokens"]?.integer, cachedInputTokens: usage?["cache_read_input_tokens"]?.integer)
+            inputTokens: input.isEmpty ? nil : input.boundedSum,
+            outputTokens: usage?["output_tokens"]?.tokens, cachedInputTokens: usage?["cache_read_input_tokens"]?.tokens)
         // A total that went back was counted from zero again: that is what a SIGKILL does to it.
         if let totalCost, let costBefore { used.costUSD = totalCost < costBefore ? totalCost : totalCost - costBefore }
         return used

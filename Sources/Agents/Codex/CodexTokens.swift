@@ -12,12 +12,12 @@ struct CodexTokens: Sendable, Hashable {
 
     /// The app server spells its names in camel case, `codex exec` in snake case.
     init?(_ counts: JSONValue?) {
-        guard let counts, let input = (counts["inputTokens"] ?? counts["input_tokens"])?.integer,
-            let output = (counts["outputTokens"] ?? counts["output_tokens"])?.integer
+        guard let counts, let input = (counts["inputTokens"] ?? counts["input_tokens"])?.tokens,
+            let output = (counts["outputTokens"] ?? counts["output_tokens"])?.tokens
         else { return nil }
         self.input = input
         self.output = output
-        cached = (counts["cachedInputTokens"] ?? counts["cached_input_tokens"])?.integer ?? 0
+        cached = (counts["cachedInputTokens"] ?? counts["cached_input_tokens"])?.tokens ?? 0
     }
 
     /// What was used since the counts were `before`. Counts that went back were begun anew.

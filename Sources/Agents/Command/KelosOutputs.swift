@@ -72,10 +72,10 @@ struct KelosOutputs: Sendable {
     var pr: String? { values["pr"] }
 
     var usage: Usage {
-        Usage(
-            inputTokens: values["input-tokens"].flatMap { Int64($0) },
-            outputTokens: values["output-tokens"].flatMap { Int64($0) },
-            costUSD: values["cost-usd"].flatMap { Double($0) }.flatMap { $0.isFinite ? $0 : nil })
+        func tokens(_ name: String) -> Int64? { values[name].flatMap { Int64($0) }.flatMap { JSONValue.integer($0).tokens } }
+        return Usage(
+            inputTokens: tokens("input-tokens"), outputTokens: tokens("output-tokens"),
+            costUSD: values["cost-usd"].flatMap { Double($0) }.flatMap { JSONValue.number($0).dollars })
     }
 
     /// Everything else, as it was given.
