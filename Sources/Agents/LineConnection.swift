@@ -154,9 +154,13 @@ actor LineConnection {
 
     private func awaitExit() async {
         let status = await process.exit()
-        // What it printed last is still on its way. A descendant may hold the streams open for ever, so silence is enough too.
+        // What it printed last is still on its way. A descendant may hold the streams open for ever, so silence is enough too; and one
+        // that is never silent has its time, and then only what is being handled is waited for.
+        let deadline = ContinuousClock.now + Self.exitArrives
         var seen = -1
-        while openStreams > 0, closing == nil, handling > 0 || seen != progress {
+        while openStreams > 0, closing == nil, handling > 0 || seen != progress,
+            seen == progress || ContinuousClock.now < deadline
+        {
             seen = progress
             for _ in 0..<25 where openStreams > 0 { try? await Task.sleep(for: .milliseconds(10)) }
         }

@@ -151,9 +151,10 @@ import Testing
     }
 
     /// It holds the standard output open, too; and the bench sees that it is gone when its processes have been ended.
-    @Test func whatAProgramLeavesRunningHoldsUpNothingAndIsEnded() async throws {
+    @Test(arguments: ["sleep 1000", "while :; do echo x; sleep 0.05; done", "yes"])
+    func whatAProgramLeavesRunningHoldsUpNothingAndIsEnded(_ left: String) async throws {
         try await ConformanceBench.with(.scripted(.command)) { bench in
-            let outcome = await bench.run("Begin. {{background: sleep 1000}}")
+            let outcome = await bench.run("Begin. {{background: \(left)}}")
             #expect(outcome.end.state == .succeeded)
             #expect(!outcome.clean)
             #expect(await bench.run("Then.").clean)
