@@ -323,7 +323,10 @@ extension TurnQueue {
         case .background(let processes):
             guard running == nil, processes != background else { return }
             if !processes.isEmpty || !background.isEmpty { record(.background(Background(processes)), at: now, &effects) }
+            let counted = countsBackground
             background = processes
+            // The agent was not idle while this ran: it may be told of its end, and go on.
+            if counted, !countsBackground { agentIdleSince = now }
         case .attached:
             attached += 1
         case .detached:

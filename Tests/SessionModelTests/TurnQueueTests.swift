@@ -431,6 +431,21 @@ import Testing
         #expect(bench.send(.storage(full: false)).dispatched == [TurnID(2)])
     }
 
+    @Test func anAgentIsIdleFromTheEndOfWhatItLeftRunningOn() {
+        var limits = TurnLimits()
+        limits.countBackground = true
+        limits.agentIdle = .minutes(5)
+        var bench = Bench(limits: limits)
+        bench.enqueue()
+        bench.finish(1)
+        bench.send(.agentWarm(true))
+        bench.send(.background(["make"]))
+        #expect(!bench.wait(.minutes(20)).endsProcesses, "it works")
+        bench.send(.background([]))
+        #expect(!bench.wait(.minutes(4)).endsProcesses, "it goes on with what came of that")
+        #expect(bench.wait(.minutes(2)).endsProcesses)
+    }
+
     /// A client that is told to try again must get a turn when it does, whatever was decided about its first one before the disk was
     /// known to be full.
     @Test(arguments: ["it was to run", "it was stopped", "it was queued"], [false, true])
