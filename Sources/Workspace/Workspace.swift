@@ -22,8 +22,10 @@ public actor Workspace {
     private let runner: CommandRunner
     private let redact: Redaction
 
-    /// Set up in this incarnation.
-    private var isSetUp = false
+    /// Counts the containers that this incarnation has had its processes in.
+    private var container = 0
+    /// The one that the set-up command has succeeded in.
+    private var setUpContainer: Int?
     /// The remote's address was written to the clone in this incarnation: it may have changed since the last one.
     private var isAddressed = false
     /// A git that is dead now may have left locks.
@@ -57,7 +59,7 @@ public actor Workspace {
     }
 
     /// Makes the directory ready for a turn: the first time a clone and a checkout, afterwards a fetch and what
-    /// `WorkspacePlan` makes of it; and once per incarnation the set-up command.
+    /// `WorkspacePlan` makes of it; and once per incarnation and container the set-up command.
     /// - Parameters:
     ///   - isStopped: asked before a remote that cannot be reached is tried again.
     ///   - report: called with each step as it happens, and with the failing one before the error is thrown.
@@ -114,6 +116,9 @@ public actor Workspace {
 
     /// Every process that ran in the directory has been ended, by a cancel or a release: the locks that they left are stale.
     public func processesEnded() { locksAreStale = true }
+
+    /// What runs from now on has another root file system: what the set-up command did to that of the one before is gone.
+    public func containerReplaced() { container += 1 }
 
     private var mistake: String? {
         if let mistake = description.mistake { return mistake }
@@ -189,10 +194,11 @@ extension Workspace {
     }
 
     private func setUp(_ report: (WorkspaceStep) async -> Void) async throws(WorkspaceError) {
-        guard let command = description.setupCommand, !isSetUp else { return }
+        let container = container
+        guard let command = description.setupCommand, setUpContainer != container else { return }
         let spec = ProcessSpec(arguments: ["sh", "-c", command], environment: environment, directory: directory)
         _ = try await run(spec, named: "The set-up command", .setup)
-        isSetUp = true
+        setUpContainer = container
         await report(WorkspaceStep(.setup, "The set-up command succeeded."))
     }
 }

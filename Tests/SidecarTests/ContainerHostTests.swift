@@ -91,6 +91,32 @@ import Testing
         }
     }
 
+    /// Another container has a root file system of its own, and another host on one machine has not.
+    @Test(arguments: [true, false]) func aContainerThatIsStartedAnewIsSetUpAnew(isContainer: Bool) async throws {
+        let home = try SidecarHome()
+        let log = home.path + "/set-up"
+        let workspace = home.path + "/workspace.json"
+        try JSON.encode(WorkspaceDescription(setupCommand: "echo done >> \(log)")).write(to: URL(filePath: workspace))
+        let sidecar = try await SidecarProcess.start(
+            in: home, agent: .demo(), arguments: ["--workspace", workspace] + (isContainer ? Self.user : []))
+        defer { sidecar.kill(SIGKILL) }
+        var hosts: [Int32] = []
+        for _ in 1...2 {
+            if isContainer { hosts.append(try startHost(home)) }
+            try await sidecar.waitUntilReady()
+            for _ in 1...2 { #expect(try await answer("say: yes", sidecar).turn.state == .succeeded) }
+            let host = try #require(isContainer ? hosts.last : sidecar.host?.pid)
+            kill(host, SIGKILL)
+            if isContainer { _ = Child.wait(host) }
+            // Until the loss is known, it may still be asked.
+            try await sidecar.until { try await sidecar.events().contains { $0.body.type == "host.lost" } }
+        }
+        let lines = try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n").count
+        #expect(lines == (isContainer ? 2 : 1))
+        sidecar.kill(SIGKILL)
+        await home.remove()
+    }
+
     /// Its container is started again then, and not taken for one that has done its work.
     @Test func aHostThatLosesItsSidecarFails() async throws {
         try await SidecarProcess.with(agent: .demo(), arguments: Self.user) { sidecar in

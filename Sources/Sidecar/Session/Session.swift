@@ -422,6 +422,8 @@ public actor Session {
         while !Task.isCancelled {
             do {
                 let link = try await connectHost()
+                // A host is the first process of its container, and ends with it.
+                if case .container = options.hostPlacement { await madeTools?.workspace.containerReplaced() }
                 hostLink = link
                 host.connect(link)
                 failures = 0
