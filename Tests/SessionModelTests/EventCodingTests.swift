@@ -1,3 +1,4 @@
+import Foundation
 import SessionModel
 import Support
 import Testing
@@ -134,6 +135,17 @@ import Testing
             queue.apply(body, turn: TurnID(1), at: .init(milliseconds: 2))
             #expect(queue == skipped, "\(body.type)")
         }
+    }
+
+    @Test func theAPIsDescriptionNamesEveryReason() throws {
+        let supervisors: [EndReason] = [.journalLost, .sessionEnded, .sessionFailed, .rejected, .workerMismatch]
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let text = try String(contentsOf: root.appending(path: "docs/openapi.yaml"), encoding: .utf8)
+        let line = try #require(text.split(separator: "\n").first { $0.contains("enum: [Completed, ") })
+        let names = line.split(separator: "[")[1].split(separator: "]")[0].split(separator: ",")
+        #expect(
+            names.map { $0.trimmingCharacters(in: .whitespaces) }
+                == EndReason.allCases.filter { !supervisors.contains($0) }.map(\.rawValue))
     }
 
     @Test func anyJSONIsKept() throws {

@@ -94,6 +94,21 @@ func problem(
         }
     }
 
+    /// Whatever shows a turn; the agent and the transcript have the whole.
+    @Test func aLongPromptIsCutWhereverATurnIsShown() async throws {
+        try await SidecarProcess.with(agent: .demo(permissions: .ask)) { sidecar in
+            let long = String(repeating: "x", count: 100_000)
+            try await sidecar.enqueue("ask: May I?\nhang:\nsay: " + long)
+            try await sidecar.enqueue("say: " + long)
+            _ = try await sidecar.turn(TurnID(1), in: [.awaitingInput])
+            var shown = try await sidecar.json(TurnList.self, "GET", "/v1/turns").turns
+            #expect(shown.count == 2)
+            shown.append(try await sidecar.json(Turn.self, "POST", "/v1/turns/t1/input", body: #"{"option":"allow"}"#))
+            shown.append(try await sidecar.json(Turn.self, "DELETE", "/v1/turns/t1"))
+            #expect(shown.allSatisfy { $0.promptBytes > 100_000 && $0.prompt.utf8.count <= 64 << 10 })
+        }
+    }
+
     @Test func aQuestionIsAnsweredByAPerson() async throws {
         try await SidecarProcess.with(agent: .demo(permissions: .ask)) { sidecar in
             try await sidecar.enqueue("ask: May I?\nwrite: allowed | yes")

@@ -15,13 +15,13 @@ public struct SidecarAPI: Sendable {
     public var routes: Routes {
         var routes = Routes()
         routes.on(.post, "/v1/turns", enqueue)
-        routes.on(.get, "/v1/turns") { _ in try .json(await session.turns()) }
+        routes.on(.get, "/v1/turns") { _ in try .json(await session.turns().forDisplay) }
         routes.on(.get, "/v1/turns/{id}", turn)
         routes.on(.delete, "/v1/turns/{id}") { call in
-            try .json(await session.cancel(Self.turnID(call)), status: .accepted)
+            try .json(await session.cancel(Self.turnID(call)).forDisplay, status: .accepted)
         }
         routes.on(.post, "/v1/turns/{id}/input") { call in
-            try .json(await session.answer(Self.turnID(call), call.json(InputAnswer.self)), status: .accepted)
+            try .json(await session.answer(Self.turnID(call), call.json(InputAnswer.self)).forDisplay, status: .accepted)
         }
         routes.on(.get, "/v1/transcript", transcript)
         routes.on(.get, "/v1/session") { _ in try .json(await session.status()) }
@@ -120,5 +120,13 @@ extension Turn {
         var turn = self
         turn.prompt = prompt.prefix(bytes: 64 << 10)
         return turn
+    }
+}
+
+extension TurnList {
+    fileprivate var forDisplay: TurnList {
+        var list = self
+        list.turns = turns.map(\.forDisplay)
+        return list
     }
 }
