@@ -22,6 +22,10 @@ final class TurnLog {
     private(set) var lastWords = ""
 
     private var held: [EventBody] = []
+    /// How many of them are no output, which has a limit of its own; and how many more there were.
+    private var heldEvents = 0
+    private var leftOut = 0
+    static let heldLimit = 100
     private var heldOutput = OutputLog(limit: 64 << 10)
     /// The end of what the process printed to standard error.
     private var lastErrors: [UInt8] = []
@@ -41,8 +45,16 @@ final class TurnLog {
         if await reporter.isStopping { turn?.interrupted = true }
         lastWords = ""
         frames.begin(prompt.raw)
-        let before = held + heldOutput.dropped.map { .agentOutput($0) }
+        var before = held + heldOutput.dropped.map { .agentOutput($0) }
+        if leftOut > 0 {
+            before.append(
+                .error(
+                    Reason(
+                        "more happened since the turn before than is kept: the first \(heldEvents) events are recorded, and \(leftOut) are not"
+                    )))
+        }
         held = []
+        (heldEvents, leftOut) = (0, 0)
         heldOutput = OutputLog(limit: heldOutput.limit)
         for event in before { await reporter.record(event) }
     }
@@ -72,8 +84,11 @@ final class TurnLog {
         if let turn {
             await recordFrames()
             await turn.reporter.record(body)
-        } else if held.count < 100 {
+        } else if heldEvents < Self.heldLimit {
             held.append(body)
+            heldEvents += 1
+        } else {
+            leftOut += 1
         }
     }
 
