@@ -151,7 +151,7 @@ import Testing
     }
 
     /// It holds the standard output open, too; and the bench sees that it is gone when its processes have been ended.
-    @Test(arguments: ["sleep 1000", "while :; do echo x; sleep 0.05; done", "yes"])
+    @Test(arguments: ["sleep 1000", "while :; do echo x; sleep 0.05; done"])
     func whatAProgramLeavesRunningHoldsUpNothingAndIsEnded(_ left: String) async throws {
         try await ConformanceBench.with(.scripted(.command)) { bench in
             let outcome = await bench.run("Begin. {{background: \(left)}}")
