@@ -116,6 +116,35 @@ import Testing
         #expect(answers.isEmpty)
     }
 
+    /// What is refused once will be refused again, and the Tasks that wait have nothing to do with it.
+    @Test func aTurnThatCannotBeFoundHoldsNobodyUp() throws {
+        var world = try World(refusal: Problem(.idempotencyMismatch, "another request"))
+        var lost = world.task
+        lost.metadata.uid = "lost"
+        lost.status.phase = .failed
+        lost.status.reason = .sessionFailed
+        lost.status.sentTo = "j"
+        var looks = 0
+        let given = lost
+        world.meets = { step in
+            switch step {
+            case .findAbandoned:
+                looks += 1
+                return .tasks([given])
+            case .call(_, .knows): return .known(true)
+            case .call(_, .enqueue(_, key: "lost")): return .refused(Problem(.idempotencyMismatch, "another request"))
+            default: return nil
+            }
+        }
+        world.send(.ready(World.activity(1)))
+        #expect(world.asked == 1, "the Task that waits is handed over")
+        for _ in 0..<5 {
+            world.now = world.now + .seconds(2)
+            world.send(.timer)
+        }
+        #expect(looks == 1)
+    }
+
     /// Whereas a full queue is asked again as soon as something has happened there.
     @Test func aFullQueueIsAskedAgainWhenItHasMoved() throws {
         var world = try World(refusal: Problem(.queueFull, "100 are queued", retryAfter: 10))

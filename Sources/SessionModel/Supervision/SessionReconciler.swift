@@ -383,13 +383,17 @@ extension SessionReconciler {
                 push(task.status.turn.map { .cancelAbandoned($0) } ?? .abandon(task))
             }
         case .abandon(let task):
-            if answer == .known(true) {
-                push(.findAbandonedTurn(task))
-            } else if answer != .known(false) {
-                findAbandonedAgain(at: now)
+            switch answer {
+            case .known(true): push(.findAbandonedTurn(task))
+            case .unreachable: findAbandonedAgain(at: now)
+            default: break
             }
         case .findAbandonedTurn:
-            if case .turn(let turn) = answer { push(.cancelAbandoned(turn.id)) } else { findAbandonedAgain(at: now) }
+            switch answer {
+            case .turn(let turn): push(.cancelAbandoned(turn.id))
+            case .unreachable: findAbandonedAgain(at: now)
+            default: break  // It was refused, and would be again; other Tasks have not to wait for that.
+            }
         case .cancelAbandoned:
             if case .unreachable = answer { findAbandonedAgain(at: now) }
         case .yield: yielded(answer)
