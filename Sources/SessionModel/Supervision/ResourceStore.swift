@@ -5,6 +5,8 @@
 /// order in which that does no harm, and does again what is not done yet when it is run again.
 public protocol ResourceStore {
     func session(named name: String) throws -> SessionResource?
+    /// What the last session of a name was like, where its Tasks may find neither it nor the next one.
+    func predecessor(named name: String) throws -> SessionSpec?
     func task(named name: String) throws -> TaskResource?
     /// The Tasks of a session that have not ended, in the order of their creation.
     func openTasks(session: String) throws -> [TaskResource]
@@ -19,6 +21,11 @@ public protocol ResourceStore {
     /// Which Task an idempotency key has made, unless the key's time is up.
     func key(_ key: String, at now: Timestamp) throws -> StoredKey?
     func keep(_ key: String, digest: String, task: String, until expiry: Timestamp, at now: Timestamp) throws
+}
+
+extension ResourceStore {
+    /// Where the next session is made in the transaction in which the last one goes.
+    public func predecessor(named name: String) -> SessionSpec? { nil }
 }
 
 /// What is remembered of an idempotency key. It outlives its Task.

@@ -94,7 +94,9 @@ public enum TaskRouting {
             if let key = task.status.session {
                 let session = try store.session(named: key.name)
                 guard session == nil || session?.status.phase == .ended else { return }
-                if let session { (scope, defaults) = (session.spec.scope, Defaults(session.spec)) }
+                if let last = try session?.spec ?? store.predecessor(named: key.name) {
+                    (scope, defaults) = (last.scope, Defaults(last))
+                }
                 if task.status.settle(session: .ended, why: session?.status.message ?? "it was deleted", at: now) {
                     try attach(&task, to: key, scope: scope, defaults: defaults, uid: uid, at: now, in: store)
                 }

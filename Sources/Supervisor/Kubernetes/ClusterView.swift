@@ -11,6 +11,8 @@ struct ClusterView: Sendable {
     /// ConfigMaps: idempotency keys, and what is kept of forges.
     private(set) var records = Replica<GenericObject>()
     private(set) var forge = ForgeView()
+    /// Of sessions that are gone and have Tasks: the next one is to be like it.
+    private(set) var predecessors: [String: SessionSpec] = [:]
     private var tasksOfSession: [String: Set<String>] = [:]
     private var tasksOfKey: [String: Set<String>] = [:]
     /// The highest one that a Task has.
@@ -52,7 +54,7 @@ struct ClusterView: Sendable {
             return [note(session, isNew: isNew)]
         case .deleted(let session):
             guard let known = sessions.toldDeleted(session, at: now) else { return [] }
-            return [note(known, isNew: false)]
+            return [forget(known)]
         }
     }
 
@@ -108,7 +110,7 @@ struct ClusterView: Sendable {
     }
 
     mutating func tookAway(_ session: SessionObject, at now: ContinuousClock.Instant) -> Change? {
-        sessions.tookAway(session, at: now).map { note($0, isNew: false) }
+        sessions.tookAway(session, at: now).map { forget($0) }
     }
 
     // MARK: What they are found by
@@ -127,8 +129,9 @@ struct ClusterView: Sendable {
 
     private mutating func forget(_ task: TaskObject) -> Change {
         unlink(task)
-        return Change(
-            kind: "Task", name: task.metadata.name ?? "", session: task.status?.session?.name, created: false, expires: false)
+        let session = task.status?.session?.name
+        if let session, tasksOfSession[session] == nil { predecessors[session] = nil }
+        return Change(kind: "Task", name: task.metadata.name ?? "", session: session, created: false, expires: false)
     }
 
     private mutating func unlink(_ task: TaskObject) {
@@ -143,7 +146,14 @@ struct ClusterView: Sendable {
         }
     }
 
+    private mutating func forget(_ session: SessionObject) -> Change {
+        let change = note(session, isNew: false)
+        if tasksOfSession[change.name] != nil { predecessors[change.name] = session.spec }
+        return change
+    }
+
     private mutating func note(_ session: SessionObject, isNew: Bool) -> Change {
+        predecessors[session.metadata.name ?? ""] = nil
         version = session.metadata.resourceVersion ?? version
         return Change(
             kind: "Session", name: session.metadata.name ?? "", session: nil, created: isNew,

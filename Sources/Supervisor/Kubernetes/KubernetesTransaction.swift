@@ -45,6 +45,7 @@ final class KubernetesTransaction: StoreTransaction {
     var version: String { view.version }
 
     func session(named name: String) -> SessionResource? { sessions[name] ?? view.session(name)?.document }
+    func predecessor(named name: String) -> SessionSpec? { view.predecessors[name] }
     func task(named name: String) -> TaskResource? { tasks[name] ?? view.task(name)?.document }
 
     func openTasks(session: String) -> [TaskResource] {

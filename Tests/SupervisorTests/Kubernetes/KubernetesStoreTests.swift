@@ -132,6 +132,29 @@ import Testing
         }
     }
 
+    /// For a moment there is neither the ended session nor the next one, and the Task itself names no agent.
+    @Test func aSessionThatIsGoneIsFollowedByOneLikeIt() async throws {
+        try await TestNamespace.with { namespace in
+            try await withRouter(namespace) {
+                try await namespace.apply("first", TestNamespace.task("one"))
+                try await namespace.until { try $0.task(named: "first")?.status.session != nil }
+                try await namespace.apply("second", TaskSpec(prompt: "two", scope: TestNamespace.pullRequest))
+                try await namespace.until { try $0.task(named: "second")?.status.session != nil }
+                try await namespace.tasks.delete("first")
+                try await namespace.until { try $0.task(named: "first") == nil }
+
+                var old = try await namespace.sessions.get(Self.key.name)
+                old.metadata.finalizers = nil
+                _ = try await namespace.sessions.replace(old)
+                try await namespace.sessions.delete(Self.key.name)
+                let uid = old.metadata.uid
+                try await namespace.until { try $0.session(named: Self.key.name).map { $0.metadata.uid != uid } ?? false }
+                #expect(try await namespace.sessions.get(Self.key.name).spec.worker == TestNamespace.agent)
+                #expect(try await namespace.tasks.list().items.map(\.status?.phase) == [.pending])
+            }
+        }
+    }
+
     @Test func whatCannotRunSaysWhy() async throws {
         try await TestNamespace.with { namespace in
             try await withRouter(namespace) {
